@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop thread and its list of posted work. The event base has no lock: other threads append to
+// the list under the loop's mutex and wake the thread through an eventfd, and never touch the base.
+#include "base/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/thread.h"
+
+/* How long mf_loop_call sleeps between two looks at its work; a wake-up comes long before. */
+#define CALL_LOOK_MS 1000u
+
+struct work {
+    void (*fn)(void *arg);
+    void *arg;
+    struct work *next;
+    bool *done; /* of a mf_loop_call, which owns the work; NULL: posted, the loop owns it */
+};
+
+struct mf_loop {
+    const struct mf_env *env;
+    struct event_base *base;
+    struct event *wake_event;
+    int wake_fd;
+    pthread_t thread;
+
+    struct mf_mutex mutex; /* guards what follows; rank MF_RANK_LOOP */
+    struct mf_cond called; /* some mf_loop_call's work is done */
+    struct work *first;
+    struct work **last;
+    bool stopping;
+};
+
+/* Take the whole list. */
+static struct work *take_work(struct mf_loop *loop, bool *stopping)
+{
+    mf_mutex_lock(&loop->mutex);
+    struct work *work = loop->first;
+    loop->first = NULL;
+    loop->last = &loop->first;
+    *stopping = loop->stopping;
+    mf_mutex_unlock(&loop->mutex);
+    return work;
+}
+
+static void finish_work(struct mf_loop *loop, struct work *work)
+{
+    if (!work->done) {
+        mf_free(work);
+        return;
+    }
+    mf_mutex_lock(&loop->mutex);
+    *work->done = true; /* from here on the work may be gone */
+    mf_cond_broadcast(&loop->called);
+    mf_mutex_unlock(&loop->mutex);
+}
+
+static void run_work(struct mf_loop *loop, struct work *work)
+{
+    while (work) {
+        struct work *next = work->next;
+        work->fn(work->arg);
+        finish_work(loop, work);
+        work = next;
+    }
+}
+
+/* Run what is on the list now. What that posts has its own wake-up, so that descriptors and timers
+ * get their turn in between; only at the end the list is emptied to the last. */
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    struct mf_loop *loop = arg;
+    uint64_t count;
+    ssize_t n = read(fd, &count, sizeof(count));
+    MF_ASSERT(n == (ssize_t)sizeof(count) || errno == EAGAIN || errno == EINTR);
+    bool stopping;
+    struct work *work = take_work(loop, &stopping);
+    run_work(loop, work);
+    while (stopping) {
+        work = take_work(loop, &stopping);
+        if (!work) {
+            event_base_loopbreak(loop->base);
+            return;
+        }
+        run_work(loop, work);
+    }
+}
+
+static void wake(struct mf_loop *loop)
+{
+    uint64_t one = 1;
+    ssize_t n;
+    do {
+        n = write(loop->wake_fd, &one, sizeof(one));
+    } while (n < 0 && errno == EINTR);
+    MF_ASSERT(n == (ssize_t)sizeof(one) || errno == EAGAIN); /* EAGAIN: 2^64-2 wake-ups wait */
+}
+
+static void append_work(struct mf_loop *loop, struct work *work)
+{
+    mf_mutex_lock(&loop->mutex);
+    bool was_empty = loop->first == NULL;
+    *loop->last = work;
+    loop->last = &work->next;
+    mf_mutex_unlock(&loop->mutex);
+    if (was_empty) {
+        wake(loop);
+    }
+}
+
+static void *loop_main(void *arg)
+{
+    struct mf_loop *loop = arg;
+    /* The creator holds the mutex until `thread` is set. */
+    mf_mutex_lock(&loop->mutex);
+    mf_mutex_unlock(&loop->mutex);
+    int rc = event_base_dispatch(loop->base);
+    MF_ASSERT(rc == 0);
+    return NULL;
+}
+
+static int create_base(struct mf_loop *loop, const char *name)
+{
+    struct event_config *config = event_config_new();
+    if (!config) {
+        return mf_err(SMEM_MALLOC_FAILED, "loop %s: out of memory for its configuration", name);
+    }
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
+    loop->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (!loop->base) {
+        return mf_err(SMEM_NO_RESOURCES,
+                      "loop %s: no event base: out of memory or of descriptors "
+                      "(ulimit -n)",
+                      name);
+    }
+    return SMEM_OK;
+}
+
+/* Everything but the thread. */
+static int open_loop(struct mf_loop *loop, const char *name)
+{
+    int rc = create_base(loop, name);
+    if (rc) {
+        return rc;
+    }
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->wake_fd < 0) {
+        rc = mf_err_sys(SMEM_NO_RESOURCES, errno, "loop %s: eventfd", name);
+        goto free_base;
+    }
+    loop->wake_event = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
+    if (!loop->wake_event) {
+        rc = mf_err(SMEM_MALLOC_FAILED, "loop %s: out of memory for an event", name);
+        goto close_fd;
+    }
+    if (event_add(loop->wake_event, NULL) != 0) {
+        rc = mf_err(SMEM_NO_RESOURCES, "loop %s: cannot watch its eventfd", name);
+        goto free_event;
+    }
+    return SMEM_OK;
+free_event:
+    event_free(loop->wake_event);
+close_fd:
+    close(loop->wake_fd);
+free_base:
+    event_base_free(loop->base);
+    return rc;
+}
+
+static void close_loop(struct mf_loop *loop)
+{
+    event_free(loop->wake_event);
+    close(loop->wake_fd);
+    event_base_free(loop->base);
+}
+
+int mf_loop_create(const struct mf_env *env, const char *name, struct mf_loop **out)
+{
+    *out = NULL;
+    struct mf_loop *loop = mf_calloc(1, sizeof(*loop), "event loop");
+    if (!loop) {
+        return SMEM_MALLOC_FAILED;
+    }
+    loop->env = env;
+    loop->last = &loop->first;
+    int rc = open_loop(loop, name);
+    if (rc) {
+        goto free_loop;
+    }
+    mf_mutex_init(&loop->mutex, MF_RANK_LOOP);
+    mf_cond_init(&loop->called);
+    mf_mutex_lock(&loop->mutex);
+    rc = mf_thread_start(&loop->thread, name, loop_main, loop);
+    mf_mutex_unlock(&loop->mutex);
+    if (rc) {
+        goto fini_lock;
+    }
+    *out = loop;
+    return SMEM_OK;
+fini_lock:
+    mf_cond_fini(&loop->called);
+    mf_mutex_fini(&loop->mutex);
+    close_loop(loop);
+free_loop:
+    mf_free(loop);
+    return rc;
+}
+
+void mf_loop_destroy(struct mf_loop *loop)
+{
+    if (!loop) {
+        return;
+    }
+    MF_ASSERT(!mf_loop_is_current(loop));
+    mf_mutex_lock(&loop->mutex);
+    loop->stopping = true;
+    mf_mutex_unlock(&loop->mutex);
+    wake(loop);
+    pthread_join(loop->thread, NULL);
+    MF_ASSERT(!loop->first);
+    mf_cond_fini(&loop->called);
+    mf_mutex_fini(&loop->mutex);
+    close_loop(loop);
+    mf_free(loop);
+}
+
+struct event_base *mf_loop_base(struct mf_loop *loop)
+{
+    return loop->base;
+}
+
+bool mf_loop_is_current(const struct mf_loop *loop)
+{
+    return pthread_equal(pthread_self(), loop->thread) != 0;
+}
+
+int mf_loop_post(struct mf_loop *loop, void (*fn)(void *arg), void *arg)
+{
+    struct work *work = mf_alloc(sizeof(*work), "work of a loop");
+    if (!work) {
+        return SMEM_MALLOC_FAILED;
+    }
+    *work = (struct work){.fn = fn, .arg = arg};
+    append_work(loop, work);
+    return SMEM_OK;
+}
+
+int mf_loop_call(struct mf_loop *loop, void (*fn)(void *arg), void *arg)
+{
+    if (mf_loop_is_current(loop)) {
+        fn(arg);
+        return SMEM_OK;
+    }
+    bool done = false;
+    struct work work = {.fn = fn, .arg = arg, .done = &done};
+    append_work(loop, &work);
+    mf_mutex_lock(&loop->mutex);
+    while (!done) {
+        mf_cond_wait(&loop->called, &loop->mutex, mf_deadline_ns(loop->env, CALL_LOOK_MS));
+    }
+    mf_mutex_unlock(&loop->mutex);
+    return SMEM_OK;
+}

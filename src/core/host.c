@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// The services of core for a transport instance. Called from the loop's thread and from threads
+// that attach; none of them blocks, but for quiesce.
+#include "core/host.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include <stdio.h>
+#include "base/err.h"
+#include "base/plugin.h"
+#include "core/pool.h"
+
+static struct mf_ctx *ctx_of(void *arg)
+{
+    return ((struct mf_tp *)arg)->ctx;
+}
+
+static void host_copy(void *arg, void *dst, const void *src, size_t size)
+{
+    mf_cpu_copy(ctx_of(arg)->copier, dst, src, size);
+}
+
+static int host_place(void *arg, const struct mf_segment_desc *desc, uint64_t *host)
+{
+    struct mf_pool *pool = mf_ctx_pool_get(ctx_of(arg), desc->pool);
+    if (pool == NULL) {
+        return mf_err(SMEM_NOT_EXIST, "segment of rank %u: this rank has no pool %u", desc->owner,
+                      desc->pool);
+    }
+    int rc = mf_pool_place(pool, desc, host);
+    mf_pool_put(pool);
+    return rc;
+}
+
+static int host_unplace(void *arg, const struct mf_segment_desc *desc, int dead)
+{
+    struct mf_pool *pool = mf_ctx_pool_get(ctx_of(arg), desc->pool);
+    if (pool == NULL) {
+        return SMEM_OK; /* its range is released with it */
+    }
+    int rc = mf_pool_unplace(pool, desc, dead != 0);
+    mf_pool_put(pool);
+    return rc;
+}
+
+static int host_segment_up(void *arg, struct mf_segment *segment)
+{
+    struct mf_pool *pool = mf_ctx_pool_get(ctx_of(arg), segment->desc.pool);
+    if (pool == NULL) {
+        return mf_err(SMEM_NOT_EXIST, "segment of rank %u: this rank has no pool %u",
+                      segment->desc.owner, segment->desc.pool);
+    }
+    int rc = mf_pool_segment_up(pool, segment);
+    mf_pool_put(pool);
+    return rc;
+}
+
+static void host_segment_down(void *arg, struct mf_segment *segment)
+{
+    struct mf_pool *pool = mf_ctx_pool_get(ctx_of(arg), segment->desc.pool);
+    if (pool != NULL) {
+        mf_pool_segment_down(pool, segment);
+        mf_pool_put(pool);
+    }
+}
+
+static int host_quiesce(void *arg, uint64_t deadline_ns)
+{
+    return mf_threads_quiesce(ctx_of(arg)->threads, deadline_ns);
+}
+
+/* ---- deaths ------------------------------------------------------------------------------------
+ */
+
+struct death {
+    struct mf_ctx *ctx;
+    uint32_t rank;
+    uint64_t incarnation;
+    char why[128];
+};
+
+static void run_death(void *arg)
+{
+    struct death *death = arg;
+    mf_pools_peer_dead(death->ctx, death->rank, death->incarnation, death->why);
+    mf_free(death);
+}
+
+static void host_peer_dead(void *arg, uint32_t rank, uint64_t incarnation, const char *why)
+{
+    struct mf_ctx *ctx = ctx_of(arg);
+    if (mf_loop_is_current(ctx->loop)) {
+        mf_pools_peer_dead(ctx, rank, incarnation, why);
+        return;
+    }
+    struct death *death = mf_calloc(1, sizeof(*death), "news of a death");
+    if (death == NULL) {
+        return; /* the store's session of that rank will end, too */
+    }
+    death->ctx = ctx;
+    death->rank = rank;
+    death->incarnation = incarnation;
+    snprintf(death->why, sizeof(death->why), "%s", why);
+    if (mf_loop_post(ctx->loop, run_death, death) != SMEM_OK) {
+        mf_free(death);
+    }
+}
+
+/* ---- readable descriptors -----------------------------------------------------------------------
+ */
+
+struct watch {
+    struct mf_loop *loop;
+    struct event *event;
+    int fd;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void watch_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct watch *watch = arg;
+    (void)fd;
+    (void)what;
+    watch->fn(watch->arg);
+}
+
+static void watch_add(void *arg)
+{
+    struct watch *watch = arg;
+    watch->event =
+        event_new(mf_loop_base(watch->loop), watch->fd, EV_READ | EV_PERSIST, watch_ready, watch);
+    if (watch->event != NULL && event_add(watch->event, NULL) != 0) {
+        event_free(watch->event);
+        watch->event = NULL;
+    }
+}
+
+static void watch_del(void *arg)
+{
+    struct watch *watch = arg;
+    event_free(watch->event);
+}
+
+static int host_watch_fd(void *arg, int fd, void (*fn)(void *fn_arg), void *fn_arg, void **out)
+{
+    struct watch *watch = mf_calloc(1, sizeof(*watch), "descriptor watch");
+    if (watch == NULL) {
+        return SMEM_MALLOC_FAILED;
+    }
+    watch->loop = ctx_of(arg)->loop;
+    watch->fd = fd;
+    watch->fn = fn;
+    watch->arg = fn_arg;
+    int rc = mf_loop_call(watch->loop, watch_add, watch);
+    if (rc == SMEM_OK && watch->event == NULL) {
+        rc = mf_err(SMEM_NO_RESOURCES, "descriptor %d cannot be added to the event loop", fd);
+    }
+    if (rc != SMEM_OK) {
+        mf_free(watch);
+        return rc;
+    }
+    *out = watch;
+    return SMEM_OK;
+}
+
+static void host_unwatch_fd(void *arg, void *handle)
+{
+    struct watch *watch = handle;
+    (void)arg;
+    if (watch != NULL && mf_loop_call(watch->loop, watch_del, watch) == SMEM_OK) {
+        mf_free(watch);
+    }
+}
+
+void mf_host_init(struct mf_tp *tp)
+{
+    struct mf_ctx *ctx = tp->ctx;
+    mf_plugin_host_init(&tp->plugin, ctx->env);
+    tp->host = (struct mf_transport_host){
+        .size = sizeof(tp->host),
+        .plugin = &tp->plugin,
+        .arg = tp,
+        .rank = ctx->rank,
+        .world = ctx->world,
+        .incarnation = ctx->identity.incarnation,
+        .world_id = ctx->world_id,
+        .device = ctx->dev != NULL ? &ctx->dev->ops : NULL,
+        .device_impl = ctx->dev != NULL ? ctx->dev->impl : NULL,
+        .random_token = {mf_random_u64(ctx->env), mf_random_u64(ctx->env)},
+        .copy = host_copy,
+        .place = host_place,
+        .unplace = host_unplace,
+        .segment_up = host_segment_up,
+        .segment_down = host_segment_down,
+        .quiesce = host_quiesce,
+        .peer_dead = host_peer_dead,
+        .watch_fd = host_watch_fd,
+        .unwatch_fd = host_unwatch_fd,
+    };
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// Creating and destroying a pool: agree on the layout, reserve the addresses, choose the
+// transports, make this rank's memory; and the reverse.
+#include "core/pool.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "core/layout.h"
+#include "gva/space.h"
+#include "smem_bm_def.h"
+
+#define AREA "core"
+
+/* Operators in the order in which they are tried for a pair of ranks. */
+static const uint32_t OP_ORDER[] = {
+    SMEMB_DATA_OP_SDMA,      SMEMB_DATA_OP_HOST_SHM,    SMEMB_DATA_OP_DEVICE_RDMA,
+    SMEMB_DATA_OP_HOST_RDMA, SMEMB_DATA_OP_DEVICE_URMA, SMEMB_DATA_OP_DEVICE_UBOE,
+    SMEMB_DATA_OP_HOST_URMA, SMEMB_DATA_OP_HOST_TCP,
+};
+
+/* ---- transports
+ * ------------------------------------------------------------------------------------ */
+
+static bool has_tp(const struct mf_pool *pool, const struct mf_tp *tp)
+{
+    for (uint32_t i = 0; i < pool->tp_count; i++) {
+        if (pool->tps[i] == tp) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Open what the operators name. One that cannot be had is no failure as long as another can. */
+static int choose_transports(struct mf_pool *pool)
+{
+    int rc = SMEM_OK;
+    for (size_t i = 0; i < sizeof(OP_ORDER) / sizeof(OP_ORDER[0]); i++) {
+        struct mf_tp *tp = NULL;
+        if ((pool->data_ops & OP_ORDER[i]) == 0) {
+            continue;
+        }
+        int opened = mf_ctx_transport(pool->ctx, OP_ORDER[i], &tp);
+        if (opened != SMEM_OK) {
+            rc = rc != SMEM_OK ? rc : opened;
+            mf_log(pool->ctx->env->log, MF_LOG_INFO, AREA, "pool %u: operator 0x%x: %s", pool->id,
+                   OP_ORDER[i], mf_err_msg());
+        } else if (!has_tp(pool, tp)) {
+            pool->tps[pool->tp_count++] = tp;
+        }
+    }
+    if (pool->tp_count > 0) {
+        mf_err_clear();
+        return SMEM_OK;
+    }
+    return rc != SMEM_OK ? rc
+                         : mf_err(SMEM_INVALID_PARAM, "no known operator in 0x%x", pool->data_ops);
+}
+
+/* ---- addresses
+ * ------------------------------------------------------------------------------------- */
+
+static uint64_t kind_bytes(const struct mf_pool *pool, enum mf_mem_kind kind)
+{
+    return pool->table.layout.world * pool->table.layout.max_bytes[kind];
+}
+
+/* The device reserves its window before the host maps anything there. */
+static int reserve_hbm(struct mf_pool *pool)
+{
+    struct mf_dev *dev = pool->ctx->dev;
+    uint64_t want = pool->table.layout.kind_base[MF_KIND_HBM].v;
+    uint64_t size = kind_bytes(pool, MF_KIND_HBM);
+    uint64_t granted = 0;
+    if (dev == NULL) {
+        return mf_space_reserve(want, size);
+    }
+    int rc = dev->ops.window_reserve(dev->impl, want, size, &granted);
+    if (rc == SMEM_OK && granted != want) {
+        dev->ops.window_release(dev->impl, granted, size);
+        rc = mf_err(
+            SMEM_NO_RESOURCES,
+            "device %s grants the window 0x%" PRIx64 " instead of 0x%" PRIx64
+            ": this version needs equal addresses; set gva.base (MF_GVA_BASE) on all ranks to "
+            "a range that the device can give",
+            dev->info.name, granted, want);
+    }
+    return rc;
+}
+
+static int reserve(struct mf_pool *pool)
+{
+    int rc = SMEM_OK;
+    for (int kind = 0; kind < MF_KIND_COUNT && rc == SMEM_OK; kind++) {
+        uint64_t size = kind_bytes(pool, (enum mf_mem_kind)kind);
+        if (size == 0) {
+            continue;
+        }
+        rc = kind == MF_KIND_HBM ? reserve_hbm(pool)
+                                 : mf_space_reserve(pool->table.layout.kind_base[kind].v, size);
+        pool->reserved[kind] = rc == SMEM_OK;
+    }
+    return rc;
+}
+
+static void release(struct mf_pool *pool)
+{
+    struct mf_dev *dev = pool->ctx->dev;
+    for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
+        uint64_t base = pool->table.layout.kind_base[kind].v;
+        uint64_t size = kind_bytes(pool, (enum mf_mem_kind)kind);
+        if (!pool->reserved[kind]) {
+            continue;
+        }
+        if (kind == MF_KIND_HBM && dev != NULL) {
+            dev->ops.window_release(dev->impl, base, size);
+        } else {
+            (void)mf_space_release(base, size);
+        }
+        pool->reserved[kind] = false;
+    }
+}
+
+/* ---- create
+ * ---------------------------------------------------------------------------------------- */
+
+static int enter_list(struct mf_pool *pool)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    int rc = SMEM_OK;
+    mf_mutex_lock(&ctx->pools_lock);
+    if (ctx->pools[pool->id] != NULL) {
+        rc = mf_err(SMEM_DUPLICATED, "this process has pool %u already", pool->id);
+    } else {
+        ctx->pools[pool->id] = pool;
+    }
+    mf_mutex_unlock(&ctx->pools_lock);
+    return rc;
+}
+
+/* Afterwards no callback of a transport holds the pool. */
+static void leave_list(struct mf_pool *pool)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    mf_mutex_lock(&ctx->pools_lock);
+    if (ctx->pools[pool->id] == pool) {
+        ctx->pools[pool->id] = NULL;
+    }
+    mf_mutex_unlock(&ctx->pools_lock);
+    while (atomic_load(&pool->refs) != 0) {
+        struct timespec pause = {0, 50000};
+        nanosleep(&pause, NULL);
+    }
+}
+
+static int create_all(struct mf_pool *pool)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    uint64_t deadline_ns = mf_deadline_ns(ctx->env, ctx->create_ms);
+    struct mf_layout layout;
+    struct mf_layout_want want = {.pool = pool->id,
+                                  .rank = ctx->rank,
+                                  .world = ctx->world,
+                                  .max_hbm = pool->max_bytes[MF_KIND_HBM],
+                                  .max_dram = pool->max_bytes[MF_KIND_DRAM]};
+    int rc = choose_transports(pool);
+    if (rc == SMEM_OK && pool->own_bytes[MF_KIND_HBM] > 0 && ctx->dev == NULL) {
+        rc = mf_dev_none(ctx->env, ctx->config, mf_config_str(ctx->config, MF_OPT_DEVICE));
+    }
+    if (rc == SMEM_OK) {
+        rc = mf_layout_negotiate(ctx->store, ctx->config, &want, deadline_ns, &layout);
+        pool->announced = rc == SMEM_OK;
+    }
+    if (rc == SMEM_OK) {
+        rc = mf_gva_table_init(&pool->table, &layout);
+    }
+    if (rc == SMEM_OK) {
+        rc = reserve(pool);
+    }
+    if (rc == SMEM_OK) {
+        rc = mf_members_init(&pool->members, ctx->world, ctx->rank, ctx->identity.incarnation);
+    }
+    if (rc == SMEM_OK) {
+        pool->changes = mf_calloc(ctx->world, sizeof(*pool->changes), "membership changes");
+        rc = pool->changes == NULL ? SMEM_MALLOC_FAILED : mf_pool_memory_create(pool);
+    }
+    if (rc == SMEM_OK) {
+        rc = mf_pool_queue_create(pool);
+    }
+    return rc;
+}
+
+int mf_pool_create(struct mf_ctx *ctx, const struct mf_pool_cfg *cfg, struct mf_pool **out)
+{
+    *out = NULL;
+    int rc = mf_ctx_check(ctx);
+    struct mf_pool *pool = rc == SMEM_OK ? mf_calloc(1, sizeof(*pool), "pool") : NULL;
+    if (pool == NULL) {
+        return rc != SMEM_OK ? rc : SMEM_MALLOC_FAILED;
+    }
+    pool->ctx = ctx;
+    pool->id = cfg->id;
+    pool->data_ops = cfg->data_ops;
+    pool->numa_node = cfg->numa_node;
+    memcpy(pool->max_bytes, cfg->max_bytes, sizeof(pool->max_bytes));
+    memcpy(pool->own_bytes, cfg->own_bytes, sizeof(pool->own_bytes));
+    mf_mutex_init(&pool->op_lock, MF_RANK_CORE);
+    mf_mutex_init(&pool->lock, MF_RANK_POOL);
+    mf_mutex_init(&pool->table_lock, MF_RANK_LEAF);
+    mf_cond_init(&pool->changed);
+    pool->space = (struct mf_xcopy_space){
+        .env = ctx->env,
+        .table = &pool->table,
+        .dev = ctx->dev,
+        .copier = ctx->copier,
+        .pool = pool->id,
+        .self = ctx->rank,
+        .copy_wait_ms = (uint32_t)mf_config_u64(ctx->config, MF_OPT_COPY_WAIT_MS),
+        .resolve = mf_pool_resolve,
+        .arg = pool,
+    };
+    rc = enter_list(pool);
+    if (rc == SMEM_OK) {
+        rc = create_all(pool);
+    }
+    if (rc != SMEM_OK) {
+        struct mf_err_rec saved;
+        mf_err_in(rc, "create pool %u on rank %u", cfg->id, ctx->rank);
+        mf_err_save(&saved);
+        mf_pool_destroy(pool);
+        mf_err_restore(&saved);
+        return rc;
+    }
+    *out = pool;
+    return SMEM_OK;
+}
+
+void mf_pool_destroy(struct mf_pool *pool)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    uint64_t fence_ms = mf_config_u64(ctx->config, MF_OPT_FENCE_MS);
+    if (pool->queue != NULL) {
+        (void)mf_queue_destroy(pool->queue, mf_deadline_ns(ctx->env, fence_ms));
+    }
+    if (mf_pool_leave(pool, true) != SMEM_OK) {
+        mf_log(ctx->env->log, MF_LOG_WARN, AREA, "destroy pool %u: %s", pool->id, mf_err_msg());
+    }
+    leave_list(pool);
+    mf_pool_memory_destroy(pool);
+    release(pool);
+    uint64_t deadline_ns = mf_ctx_store_deadline(ctx);
+    if (pool->announced && deadline_ns != 0) {
+        (void)mf_layout_release(ctx->store, pool->id, ctx->rank, deadline_ns);
+    }
+    mf_pool_user_fini(pool);
+    mf_gva_table_fini(&pool->table);
+    mf_members_fini(&pool->members);
+    mf_free(pool->changes);
+    mf_cond_fini(&pool->changed);
+    mf_mutex_fini(&pool->table_lock);
+    mf_mutex_fini(&pool->lock);
+    mf_mutex_fini(&pool->op_lock);
+    mf_free(pool);
+}
+
+void mf_pool_close_fds(struct mf_pool *pool)
+{
+    for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
+        if (pool->own[kind].segment.desc.size > 0) {
+            close(pool->own[kind].fd);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copies of one pool: state check, xcopy, the asynchronous queue, and the way to a peer that is not
+// attached yet.
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "core/pool.h"
+#include "smem.h"
+
+/* How long the store may take to say whether a rank is a member, and how often it is asked. */
+#define ASK_MS       1000u
+#define ASK_PAUSE_NS (20 * MF_NS_PER_MS)
+
+static int check_joined(const struct mf_pool *pool)
+{
+    if (__builtin_expect(atomic_load_explicit(&pool->state, memory_order_relaxed) == MF_POOL_JOINED,
+                         1)) {
+        return mf_ctx_check(pool->ctx);
+    }
+    return mf_err(SMEM_NOT_STARTED, "rank %u has not joined pool %u: call smem_bm_join first",
+                  pool->ctx->rank, pool->id);
+}
+
+static void use_lanes(struct mf_pool *pool, struct mf_thread *thread)
+{
+    thread->lanes_of = pool->ctx->number;
+}
+
+int mf_pool_copy(struct mf_pool *pool, struct mf_thread *thread, const void *src, void *dst,
+                 uint64_t size, smem_bm_copy_type type, uint32_t flags)
+{
+    int rc = check_joined(pool);
+    if (__builtin_expect(rc != SMEM_OK, 0)) {
+        return rc;
+    }
+    if (flags & ASYNC_COPY_FLAG) {
+        void *srcs = (void *)(uintptr_t)src;
+        struct mf_batch batch = {.src = &srcs, .dst = &dst, .size = &size, .count = 1};
+        return mf_queue_submit(pool->queue, &batch, type);
+    }
+    use_lanes(pool, thread);
+    return mf_xcopy_one(&pool->space, &thread->lanes, src, dst, size, type, 0);
+}
+
+int mf_pool_copy_batch(struct mf_pool *pool, struct mf_thread *thread, const struct mf_batch *batch,
+                       smem_bm_copy_type type, uint32_t flags)
+{
+    int rc = check_joined(pool);
+    if (rc != SMEM_OK) {
+        return rc;
+    }
+    if (flags & ASYNC_COPY_FLAG) {
+        return mf_queue_submit(pool->queue, batch, type);
+    }
+    use_lanes(pool, thread);
+    return mf_xcopy_batch(&pool->space, &thread->lanes, batch, type, 0);
+}
+
+/* ---- asynchronous copies
+ * -------------------------------------------------------------------------------- */
+
+static int run_job(void *arg, const struct mf_batch *batch, smem_bm_copy_type type)
+{
+    struct mf_pool *pool = arg;
+    struct mf_thread *thread = NULL;
+    int rc = mf_threads_take(pool->ctx->threads, &thread);
+    if (rc != SMEM_OK) {
+        return rc;
+    }
+    mf_thread_enter(pool->ctx->threads, thread);
+    rc = mf_pool_copy_batch(pool, thread, batch, type, 0);
+    mf_thread_leave(thread);
+    mf_threads_give(pool->ctx->threads, thread);
+    return rc;
+}
+
+int mf_pool_queue_create(struct mf_pool *pool)
+{
+    return mf_queue_create(pool->ctx->env, 1, run_job, pool, &pool->queue);
+}
+
+int mf_pool_wait(struct mf_pool *pool)
+{
+    return mf_queue_wait(pool->queue, mf_deadline_ns(pool->ctx->env, pool->space.copy_wait_ms));
+}
+
+/* ---- reaching a peer
+ * --------------------------------------------------------------------------------------- */
+
+/* Whether to ask: not while the store is silent, and not for every copy of a loop that goes on
+ * failing. */
+static bool may_ask_store(struct mf_pool *pool, uint32_t rank)
+{
+    uint64_t now_ns = mf_now_ns(pool->ctx->env);
+    mf_mutex_lock(&pool->lock);
+    struct mf_member *m = &pool->members.v[rank];
+    bool may = !pool->members.lost && (m->asked_ns == 0 || now_ns - m->asked_ns > ASK_PAUSE_NS);
+    if (may) {
+        m->asked_ns = now_ns;
+    }
+    mf_mutex_unlock(&pool->lock);
+    return may;
+}
+
+/* Ask the store itself: a rank that has joined a moment ago may not have been announced here yet.
+ */
+static int ask_store(struct mf_pool *pool, uint32_t rank)
+{
+    char key[64];
+    void *value = NULL;
+    size_t len = 0;
+    struct mf_member_change change;
+    if (!may_ask_store(pool, rank)) {
+        return SMEM_NOT_EXIST;
+    }
+    snprintf(key, sizeof(key), "pool/%u/m/%u", pool->id, rank);
+    int rc = mf_store_get(pool->ctx->store, key, 0, mf_deadline_ns(pool->ctx->env, ASK_MS), &value,
+                          &len);
+    if (rc == SMEM_OK) {
+        mf_mutex_lock(&pool->lock);
+        /* A rank that has another life by now is replaced by the watch, which detaches the old one.
+         */
+        if (pool->members.v[rank].state != MF_MEMBER_JOINED) {
+            rc = mf_members_put(&pool->members, rank, value, len, mf_now_ns(pool->ctx->env),
+                                &change);
+        }
+        mf_mutex_unlock(&pool->lock);
+    }
+    mf_free(value);
+    return rc;
+}
+
+static int refuse_absent(struct mf_pool *pool, uint32_t rank, const struct mf_member *member)
+{
+    uint64_t ago_ms = (mf_now_ns(pool->ctx->env) - member->changed_ns) / MF_NS_PER_MS;
+    switch (member->state) {
+    case MF_MEMBER_LEFT:
+        return mf_err(SMEM_NOT_CONNECTED, "rank %u is not in pool %u: it left %" PRIu64 " ms ago",
+                      rank, pool->id, ago_ms);
+    case MF_MEMBER_DEAD:
+        return mf_err(SMEM_NOT_CONNECTED,
+                      "rank %u is not in pool %u: it is dead since %" PRIu64 " ms (%s)", rank,
+                      pool->id, ago_ms, member->why);
+    default:
+        return mf_err(SMEM_NOT_CONNECTED, "rank %u is not in pool %u: it has not joined", rank,
+                      pool->id);
+    }
+}
+
+/* Try the transports in this rank's order of preference; the first that reaches the peer is used.
+ */
+static int attach(struct mf_pool *pool, uint32_t rank, const struct mf_rec_member *record,
+                  uint64_t deadline_ns)
+{
+    int rc = SMEM_ERROR;
+    for (uint32_t i = 0; i < pool->tp_count; i++) {
+        const struct mf_tp *tp = pool->tps[i];
+        for (uint32_t e = 0; e < record->count; e++) {
+            if ((record->endpoint[e].data_ops & tp->endpoint.data_ops) == 0) {
+                continue;
+            }
+            struct mf_peer peer = {.rank = rank,
+                                   .incarnation = record->identity.incarnation,
+                                   .endpoint = record->endpoint[e].bytes,
+                                   .endpoint_len = record->endpoint[e].len};
+            rc = tp->entry->ops.attach(tp->tp, &peer, pool->id, deadline_ns);
+            if (rc == SMEM_OK) {
+                return rc;
+            }
+            mf_err_in(rc, "transport %s", tp->entry->ops.name);
+            break;
+        }
+    }
+    return rc == SMEM_ERROR
+               ? mf_err(SMEM_NOT_CONNECTED, "rank %u offers none of this rank's transports", rank)
+               : rc;
+}
+
+int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
+{
+    struct mf_pool *pool = arg;
+    struct mf_member member;
+    uint64_t connect_ns =
+        mf_deadline_ns(pool->ctx->env, mf_config_u64(pool->ctx->config, MF_OPT_PEER_CONNECT_MS));
+    if (rank == pool->ctx->rank) {
+        return SMEM_OK; /* what it gives is in the table */
+    }
+    mf_mutex_lock(&pool->lock);
+    member = pool->members.v[rank];
+    mf_mutex_unlock(&pool->lock);
+    if (member.state != MF_MEMBER_JOINED && ask_store(pool, rank) == SMEM_OK) {
+        mf_mutex_lock(&pool->lock);
+        member = pool->members.v[rank];
+        mf_mutex_unlock(&pool->lock);
+    }
+    if (member.state != MF_MEMBER_JOINED) {
+        return refuse_absent(pool, rank, &member);
+    }
+    if (member.attached) {
+        return SMEM_OK;
+    }
+    connect_ns = deadline_ns != 0 && deadline_ns < connect_ns ? deadline_ns : connect_ns;
+    int rc = attach(pool, rank, &member.record, connect_ns);
+    if (rc != SMEM_OK) {
+        return mf_err_in(SMEM_NOT_CONNECTED, "reach rank %u of pool %u (process %u)", rank,
+                         pool->id, member.record.identity.pid);
+    }
+    mf_mutex_lock(&pool->lock);
+    if (pool->members.v[rank].record.identity.incarnation == member.record.identity.incarnation) {
+        pool->members.v[rank].attached = pool->members.v[rank].state == MF_MEMBER_JOINED;
+    }
+    mf_mutex_unlock(&pool->lock);
+    return SMEM_OK;
+}
+
+void mf_pool_map_peer(struct mf_pool *pool, uint32_t rank)
+{
+    if (atomic_load(&pool->state) == MF_POOL_JOINED && rank != pool->ctx->rank &&
+        mf_pool_resolve(pool, rank, 0) != SMEM_OK) {
+        mf_err_clear();
+    }
+}
+
+int mf_pool_translate(struct mf_pool *pool, mf_gva gva, bool device, uint64_t *addr)
+{
+    struct mf_gva_loc loc;
+    if (!mf_layout_find(&pool->table.layout, gva, &loc)) {
+        return mf_err(SMEM_INVALID_PARAM, "0x%" PRIx64 " is not in pool %u", gva.v, pool->id);
+    }
+    int rc = loc.rank == pool->ctx->rank ? SMEM_OK : check_joined(pool);
+    if (rc == SMEM_OK) {
+        rc = mf_pool_resolve(pool, loc.rank, 0);
+    }
+    if (rc != SMEM_OK) {
+        return rc;
+    }
+    /* Under the lock nothing is taken out of the table. */
+    mf_mutex_lock(&pool->table_lock);
+    const struct mf_segment *segment = mf_gva_table_find(&pool->table, gva);
+    uint64_t base = segment == NULL ? 0 : device ? segment->dev : segment->host;
+    uint64_t offset = segment == NULL ? 0 : gva.v - segment->desc.gva;
+    mf_mutex_unlock(&pool->table_lock);
+    if (segment == NULL) {
+        return mf_err(SMEM_INVALID_PARAM, "rank %u has no memory at 0x%" PRIx64 " of pool %u",
+                      loc.rank, gva.v, pool->id);
+    }
+    if (base == 0) {
+        return mf_err(SMEM_ERROR,
+                      "0x%" PRIx64 " (%s of rank %u) cannot be reached by this process's %s", gva.v,
+                      loc.kind == MF_KIND_HBM ? "device memory" : "host memory", loc.rank,
+                      device ? "device" : "CPU");
+    }
+    *addr = base + offset;
+    return SMEM_OK;
+}

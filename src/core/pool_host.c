@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a pool does for a transport: places for peers' segments, and segments that come and go.
+#include <inttypes.h>
+
+#include "base/err.h"
+#include "core/pool.h"
+#include "gva/space.h"
+
+/* Does the desc name a piece of its owner's own slot? */
+static int check_desc(struct mf_pool *pool, const struct mf_segment_desc *desc)
+{
+    const struct mf_layout *layout = &pool->table.layout;
+    struct mf_gva_loc first, last;
+    if (desc->owner < layout->world && desc->owner != pool->ctx->rank && desc->size > 0 &&
+        desc->gva + desc->size > desc->gva && mf_layout_find(layout, (mf_gva){desc->gva}, &first) &&
+        mf_layout_find(layout, (mf_gva){desc->gva + desc->size - 1}, &last) &&
+        first.rank == desc->owner && last.rank == desc->owner && first.kind == desc->kind &&
+        last.kind == desc->kind && desc->gva % MF_PAGE_LARGE == 0 &&
+        desc->size % MF_PAGE_LARGE == 0) {
+        return SMEM_OK;
+    }
+    return mf_err(
+        SMEM_INVALID_PARAM,
+        "rank %u announces a segment at 0x%" PRIx64 " of %" PRIu64
+        " bytes, which is not in its slot of pool %u: all ranks must create the pool with "
+        "the same sizes",
+        desc->owner, desc->gva, desc->size, pool->id);
+}
+
+int mf_pool_place(struct mf_pool *pool, const struct mf_segment_desc *desc, uint64_t *host)
+{
+    int rc = check_desc(pool, desc);
+    *host = rc == SMEM_OK && desc->kind == MF_KIND_DRAM ? desc->gva : 0;
+    return rc;
+}
+
+int mf_pool_unplace(struct mf_pool *pool, const struct mf_segment_desc *desc, bool dead)
+{
+    int rc = check_desc(pool, desc);
+    if (rc != SMEM_OK || desc->kind != MF_KIND_DRAM) {
+        return rc;
+    }
+    return dead ? mf_space_zero(desc->gva, desc->size) : mf_space_unmap(desc->gva, desc->size);
+}
+
+int mf_pool_segment_up(struct mf_pool *pool, struct mf_segment *segment)
+{
+    int rc = check_desc(pool, &segment->desc);
+    if (rc != SMEM_OK) {
+        return rc;
+    }
+    int state = atomic_load(&pool->state);
+    if (state != MF_POOL_JOINED && state != MF_POOL_JOINING) {
+        return mf_err(SMEM_NOT_STARTED, "rank %u has not joined pool %u", pool->ctx->rank,
+                      pool->id);
+    }
+    mf_mutex_lock(&pool->table_lock);
+    rc = mf_gva_table_add(&pool->table, segment);
+    mf_mutex_unlock(&pool->table_lock);
+    return rc;
+}
+
+void mf_pool_segment_down(struct mf_pool *pool, struct mf_segment *segment)
+{
+    mf_mutex_lock(&pool->table_lock);
+    mf_gva_table_remove(&pool->table, segment);
+    mf_mutex_unlock(&pool->table_lock);
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// Joining and leaving a pool.
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "core/pool.h"
+
+#define AREA "core"
+
+/* ---- this rank's segments
+ * ------------------------------------------------------------------------------ */
+
+static int publish_all(struct mf_pool *pool)
+{
+    for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
+        struct mf_own *own = &pool->own[kind];
+        struct mf_publish pub = {.segment = &own->segment, .fd = own->fd, .fd_offset = 0};
+        for (uint32_t i = 0; own->segment.desc.size > 0 && i < pool->tp_count; i++) {
+            const struct mf_tp *tp = pool->tps[i];
+            uint32_t needs = kind == MF_KIND_HBM ? MF_CAP_DEVICE : MF_CAP_HOST;
+            if ((tp->entry->ops.caps & needs) == 0) {
+                continue;
+            }
+            int rc = tp->entry->ops.publish(tp->tp, &pub);
+            if (rc != SMEM_OK) {
+                return mf_err_in(rc, "transport %s", tp->entry->ops.name);
+            }
+        }
+    }
+    return SMEM_OK;
+}
+
+/* Pages of ours are given back and late bytes land in the orphan, so that a peer that does not
+ * finish is no reason to fail. */
+static void withdraw_all(struct mf_pool *pool)
+{
+    uint64_t deadline_ns =
+        mf_deadline_ns(pool->ctx->env, mf_config_u64(pool->ctx->config, MF_OPT_FENCE_MS));
+    for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
+        struct mf_own *own = &pool->own[kind];
+        for (uint32_t i = 0; own->segment.desc.size > 0 && i < pool->tp_count; i++) {
+            const struct mf_tp *tp = pool->tps[i];
+            uint32_t needs = kind == MF_KIND_HBM ? MF_CAP_DEVICE : MF_CAP_HOST;
+            if ((tp->entry->ops.caps & needs) != 0 &&
+                tp->entry->ops.withdraw(tp->tp, &own->segment, deadline_ns) != SMEM_OK) {
+                mf_log(pool->ctx->env->log, MF_LOG_WARN, AREA, "pool %u: %s", pool->id,
+                       mf_err_msg());
+            }
+        }
+    }
+}
+
+static void detach_all(struct mf_pool *pool)
+{
+    for (uint32_t rank = 0; rank < pool->members.world; rank++) {
+        mf_mutex_lock(&pool->lock);
+        uint64_t incarnation = pool->members.v[rank].record.identity.incarnation;
+        mf_mutex_unlock(&pool->lock);
+        for (uint32_t i = 0; i < pool->tp_count && rank != pool->ctx->rank; i++) {
+            (void)pool->tps[i]->entry->ops.detach(pool->tps[i]->tp, rank, incarnation, pool->id,
+                                                  MF_DETACH_LEFT);
+        }
+    }
+}
+
+/* ---- the store
+ * ------------------------------------------------------------------------------------------- */
+
+static void member_key(const struct mf_pool *pool, char *key, size_t len)
+{
+    snprintf(key, len, "pool/%u/m/%u", pool->id, pool->ctx->rank);
+}
+
+static int announce(struct mf_pool *pool, uint64_t deadline_ns)
+{
+    char key[64];
+    uint8_t buf[MF_RECORD_MAX];
+    struct mf_rec_member record = {.identity = pool->ctx->identity, .count = pool->tp_count};
+    for (uint32_t i = 0; i < pool->tp_count; i++) {
+        record.endpoint[i] = pool->tps[i]->endpoint;
+    }
+    member_key(pool, key, sizeof(key));
+    return mf_store_set(pool->ctx->store, key, buf, mf_rec_put_member(buf, &record),
+                        MF_STORE_EPHEMERAL, deadline_ns);
+}
+
+static int retract(struct mf_pool *pool, uint64_t deadline_ns)
+{
+    char key[64];
+    if (deadline_ns == 0) {
+        return SMEM_OK;
+    }
+    member_key(pool, key, sizeof(key));
+    int rc = mf_store_remove(pool->ctx->store, key, deadline_ns);
+    return rc == SMEM_NOT_EXIST ? SMEM_OK : rc;
+}
+
+/* Watch the members and wait until all that are there have been named. */
+static int watch(struct mf_pool *pool, uint64_t deadline_ns)
+{
+    char prefix[64];
+    struct mf_store *store = pool->ctx->store;
+    snprintf(prefix, sizeof(prefix), "pool/%u/m/", pool->id);
+    int rc = mf_pool_grace_start(pool);
+    if (rc == SMEM_OK) {
+        rc = store->ops->watch(store, prefix, mf_pool_on_watch, pool, &pool->watch);
+    }
+    if (rc != SMEM_OK) {
+        return rc;
+    }
+    mf_mutex_lock(&pool->lock);
+    while (!pool->members.synced) {
+        if (!mf_cond_wait(&pool->changed, &pool->lock, deadline_ns)) {
+            rc = mf_err(SMEM_TIMEOUT, "the config store has not named the members in time");
+            break;
+        }
+    }
+    mf_mutex_unlock(&pool->lock);
+    return rc;
+}
+
+static void unwatch(struct mf_pool *pool)
+{
+    if (pool->watch != 0) {
+        (void)pool->ctx->store->ops->unwatch(pool->ctx->store, pool->watch);
+        pool->watch = 0;
+    }
+    mf_pool_grace_stop(pool);
+}
+
+/* ---- the peers
+ * ------------------------------------------------------------------------------------------- */
+
+/* Reach the members that are there, up to the limit, next ranks first; those that cannot be reached
+ * now are tried again by the first copy that needs them. */
+static void attach_members(struct mf_pool *pool, uint64_t deadline_ns)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    uint64_t left = mf_config_u64(ctx->config, MF_OPT_PEER_EAGER);
+    for (uint32_t i = 1; i < ctx->world && left > 0; i++) {
+        uint32_t rank = (ctx->rank + i) % ctx->world;
+        mf_mutex_lock(&pool->lock);
+        bool joined = pool->members.v[rank].state == MF_MEMBER_JOINED;
+        mf_mutex_unlock(&pool->lock);
+        if (!joined) {
+            continue;
+        }
+        left--;
+        if (mf_pool_resolve(pool, rank, deadline_ns) != SMEM_OK) {
+            mf_log(ctx->env->log, MF_LOG_INFO, AREA, "pool %u: %s", pool->id, mf_err_msg());
+            mf_err_clear();
+        }
+    }
+}
+
+static int join_all(struct mf_pool *pool, uint64_t deadline_ns)
+{
+    int rc = mf_pool_memory_populate(pool);
+    if (rc == SMEM_OK) {
+        rc = publish_all(pool);
+    }
+    if (rc == SMEM_OK) {
+        rc = announce(pool, deadline_ns);
+    }
+    if (rc == SMEM_OK) {
+        rc = watch(pool, deadline_ns);
+    }
+    if (rc == SMEM_OK) {
+        attach_members(pool, deadline_ns);
+    }
+    return rc;
+}
+
+/* Everything that a join, whole or half, has done; the memory stays as it is. deadline_ns 0: the
+ * store is not told, its end of our session will tell the others. */
+static int undo_join(struct mf_pool *pool, uint64_t deadline_ns)
+{
+    unwatch(pool);
+    withdraw_all(pool);
+    int rc = retract(pool, deadline_ns);
+    detach_all(pool);
+    mf_mutex_lock(&pool->lock);
+    mf_members_reset(&pool->members);
+    mf_mutex_unlock(&pool->lock);
+    return rc;
+}
+
+int mf_pool_join(struct mf_pool *pool)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    uint64_t deadline_ns = mf_deadline_ns(ctx->env, ctx->op_ms);
+    int rc = mf_ctx_check(ctx);
+    mf_mutex_lock(&pool->op_lock);
+    if (rc == SMEM_OK && atomic_load(&pool->state) != MF_POOL_JOINED) {
+        atomic_store(&pool->state, MF_POOL_JOINING);
+        rc = join_all(pool, deadline_ns);
+        if (rc == SMEM_OK) {
+            atomic_store(&pool->state, MF_POOL_JOINED);
+        } else {
+            struct mf_err_rec saved;
+            mf_err_save(&saved);
+            (void)undo_join(pool, mf_ctx_store_deadline(ctx));
+            (void)mf_pool_memory_renew(pool, false);
+            atomic_store(&pool->state, MF_POOL_CREATED);
+            mf_err_restore(&saved);
+        }
+    }
+    mf_mutex_unlock(&pool->op_lock);
+    return rc == SMEM_OK ? rc : mf_err_in(rc, "join pool %u as rank %u", pool->id, ctx->rank);
+}
+
+int mf_pool_leave(struct mf_pool *pool, bool last)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    uint64_t deadline_ns = mf_deadline_ns(ctx->env, ctx->op_ms);
+    int rc = SMEM_OK;
+    if (last) {
+        deadline_ns = mf_ctx_store_deadline(ctx);
+    }
+    mf_mutex_lock(&pool->op_lock);
+    if (atomic_load(&pool->state) == MF_POOL_JOINED) {
+        atomic_store(&pool->state, MF_POOL_LEAVING);
+        rc = undo_join(pool, deadline_ns);
+        int renewed = mf_pool_memory_renew(pool, last);
+        rc = rc != SMEM_OK ? rc : renewed;
+        atomic_store(&pool->state, MF_POOL_CREATED);
+    }
+    mf_mutex_unlock(&pool->op_lock);
+    return rc == SMEM_OK ? rc : mf_err_in(rc, "leave pool %u as rank %u", pool->id, ctx->rank);
+}

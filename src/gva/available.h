@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading the limits of memory from a tree of files like that of the system, so that a test can
+// give its own.
+#ifndef MF_GVA_AVAILABLE_H
+#define MF_GVA_AVAILABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** mf_memory_available() with `root` in front of every path ("" is the system). */
+uint64_t mf_memory_available_in(const char *root, char *why, size_t why_len);
+
+#endif

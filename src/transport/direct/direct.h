@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// The transport of one host: memory of peers is mapped, copies are the caller's own (or its
+// device's), and the control pages fence them. This header: the table, for the registry.
+#ifndef MF_TRANSPORT_DIRECT_DIRECT_H
+#define MF_TRANSPORT_DIRECT_DIRECT_H
+
+#include "memfabric/mf_transport.h"
+
+/** Operators SDMA and HOST_SHM. */
+extern const struct mf_transport_ops mf_direct_ops;
+
+#endif

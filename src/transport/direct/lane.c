@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: Apache-2.0
+// The data path. A run of copies between the same two segments is announced in the lane's line,
+// checked against the owners' words, done, checked again and retracted: two loads and two stores
+// around an 8-byte copy. Device copies are queued on the lane's stream and stay announced until
+// wait() has seen them end.
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "transport/direct/internal.h"
+
+#define RUN_COUNT_MAX 64u           /* copies between two checks */
+#define RUN_BYTES_MAX (16ull << 20) /* bytes between two checks: an owner never waits long */
+#define NAMED_BYTES   (1ull << 20)  /* a run of so many bytes says which thread does it */
+#define SMALL_MAX     2048u         /* by memcpy, else by the host's copy */
+#define PENDING_RUNS  64u
+#define FLUSH_NS      (60ull * 1000000000ull) /* of device copies that stand in the way of a post */
+
+/* Device copies that wait() is to finish. */
+struct pending_run {
+    struct mf_xfer *v;
+    uint32_t count;
+};
+
+struct mf_direct_lane {
+    struct mf_direct *d;
+    struct mf_direct_line *line;
+    uint64_t incarnation;
+    uint32_t line_number;
+    uint32_t pending_count;
+    uint32_t held_count; /* hazards of the device copies */
+    struct mf_direct_seg *held[MF_DIRECT_HAZARDS - MF_DIRECT_CPU_HAZARDS];
+    struct pending_run pending[PENDING_RUNS];
+    void *stream;
+    struct mf_err_rec first; /* first failure since the last wait; code 0: none */
+};
+
+static struct mf_direct_seg *fence_of(const struct mf_segment *segment)
+{
+    return segment ? segment->priv : NULL;
+}
+
+/* Are the segment's epoch and our incarnation still welcome? */
+static inline bool is_valid(const struct mf_direct_seg *seg, uint64_t incarnation)
+{
+    return atomic_load_explicit(seg->epoch_now, memory_order_acquire) == seg->epoch &&
+           atomic_load_explicit(seg->gate, memory_order_relaxed) != incarnation;
+}
+
+static inline void announce(_Atomic uint64_t *hazard, const struct mf_direct_seg *seg)
+{
+    atomic_store_explicit(hazard, seg->hazard, memory_order_relaxed);
+}
+
+/* Between announcing and looking. The owner's barrier stands for ours where there is membarrier. */
+static inline void after_announce(bool fence)
+{
+    if (__builtin_expect(fence, 0)) {
+        atomic_thread_fence(memory_order_seq_cst);
+    } else {
+        atomic_signal_fence(memory_order_seq_cst);
+    }
+}
+
+static inline bool enter(const struct mf_direct_lane *lane, const struct mf_direct_seg *src,
+                         const struct mf_direct_seg *dst)
+{
+    _Atomic uint64_t *hazard = lane->line->hazard;
+    bool fence = false;
+    if (src) {
+        announce(&hazard[0], src);
+        fence = src->fence;
+    }
+    if (dst) {
+        announce(&hazard[1], dst);
+        fence |= dst->fence;
+    }
+    after_announce(fence);
+    return (!src || is_valid(src, lane->incarnation)) && (!dst || is_valid(dst, lane->incarnation));
+}
+
+static inline void leave(const struct mf_direct_lane *lane)
+{
+    atomic_store_explicit(&lane->line->hazard[0], 0, memory_order_release);
+    atomic_store_explicit(&lane->line->hazard[1], 0, memory_order_release);
+}
+
+/* The second look: what was read may have been given back, what was written may be in the orphan.
+ */
+static inline bool still_valid(const struct mf_direct_lane *lane, const struct mf_direct_seg *src,
+                               const struct mf_direct_seg *dst)
+{
+    atomic_thread_fence(memory_order_acq_rel);
+    return (!src || is_valid(src, lane->incarnation)) && (!dst || is_valid(dst, lane->incarnation));
+}
+
+static __attribute__((cold)) int keep_first(struct mf_direct_lane *lane, int rc)
+{
+    if (lane->first.code == SMEM_OK) {
+        mf_err_save(&lane->first);
+    }
+    return rc;
+}
+
+/* Why the fence refuses. */
+static __attribute__((cold)) int explain_refusal(const struct mf_direct_lane *lane,
+                                                 const struct mf_xfer *x)
+{
+    const struct mf_segment *both[] = {x->src_seg, x->dst_seg};
+    for (int i = 0; i < 2; i++) {
+        const struct mf_direct_seg *seg = fence_of(both[i]);
+        if (!seg) {
+            continue;
+        }
+        const struct mf_segment_desc *desc = &both[i]->desc;
+        if (atomic_load(seg->gate) == lane->incarnation) {
+            return mf_err(SMEM_NOT_CONNECTED,
+                          "this rank was declared dead by rank %u: it must leave pool %u and join "
+                          "again under a new incarnation",
+                          desc->owner, desc->pool);
+        }
+        if (atomic_load(seg->epoch_now) != seg->epoch && !seg->peer) {
+            return mf_err(SMEM_NOT_CONNECTED,
+                          "segment %u of this rank in pool %u was withdrawn, or this rank was "
+                          "declared dead by a peer",
+                          desc->index, desc->pool);
+        }
+        if (atomic_load(seg->epoch_now) != seg->epoch) {
+            return mf_err(SMEM_NOT_CONNECTED,
+                          "rank %u has left pool %u or died: its segment %u is gone", desc->owner,
+                          desc->pool, desc->index);
+        }
+    }
+    return mf_err(SMEM_NOT_CONNECTED, "a segment was withdrawn during the copy");
+}
+
+static __attribute__((cold)) int unreachable(const struct mf_segment *segment)
+{
+    const struct mf_segment_desc *desc = &segment->desc;
+    return mf_err(SMEM_NOT_CONNECTED,
+                  "segment %u of rank %u in pool %u (%s) is not mapped in this process: %s",
+                  desc->index, desc->owner, desc->pool, desc->kind == MF_KIND_HBM ? "HBM" : "DRAM",
+                  desc->kind == MF_KIND_HBM ? "it has no device; choose one with MF_DEVICE"
+                                            : "it has no place for it");
+}
+
+/* All elements of a run end the same way. */
+static __attribute__((cold)) int fail_run(struct mf_direct_lane *lane, struct mf_xfer *v,
+                                          uint32_t count, int rc)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        v[i].status = rc;
+    }
+    return keep_first(lane, rc);
+}
+
+/* One store for what is aligned and fits a register; false when it is not. */
+static inline bool copy_word(void *dst, const void *src, uint64_t size)
+{
+    if ((uintptr_t)dst & (size - 1)) {
+        return false;
+    }
+    switch (size) {
+    case 8: {
+        uint64_t word;
+        memcpy(&word, src, sizeof(word));
+        __atomic_store_n((uint64_t *)dst, word, __ATOMIC_RELAXED);
+        return true;
+    }
+    case 4: {
+        uint32_t word;
+        memcpy(&word, src, sizeof(word));
+        __atomic_store_n((uint32_t *)dst, word, __ATOMIC_RELAXED);
+        return true;
+    }
+    case 2: {
+        uint16_t word;
+        memcpy(&word, src, sizeof(word));
+        __atomic_store_n((uint16_t *)dst, word, __ATOMIC_RELAXED);
+        return true;
+    }
+    case 1:
+        __atomic_store_n((uint8_t *)dst, *(const uint8_t *)src, __ATOMIC_RELAXED);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static inline void copy_bytes(const struct mf_direct_lane *lane, void *dst, const void *src,
+                              uint64_t size)
+{
+    if (size <= 8 && copy_word(dst, src, size)) {
+        return;
+    }
+    if (size <= SMALL_MAX) {
+        memcpy(dst, src, size);
+    } else {
+        lane->d->host->copy(lane->d->host->arg, dst, src, size);
+    }
+}
+
+/* Where this process's CPU reaches that end of a copy. */
+static inline void *host_end(const struct mf_segment *segment, uint64_t addr)
+{
+    uint64_t at = segment ? segment->host + (addr - segment->desc.gva) : addr;
+    return (void *)(uintptr_t)at;
+}
+
+/* A single copy that is longer than a run: in pieces, announced all the time, checked between. */
+static bool copy_long(const struct mf_direct_lane *lane, const struct mf_xfer *x,
+                      const struct mf_direct_seg *src, const struct mf_direct_seg *dst)
+{
+    char *to = host_end(x->dst_seg, x->dst);
+    const char *from = host_end(x->src_seg, x->src);
+    for (uint64_t done = 0; done < x->size;) {
+        uint64_t left = x->size - done;
+        uint64_t step = left < RUN_BYTES_MAX ? left : RUN_BYTES_MAX;
+        copy_bytes(lane, to + done, from + done, step);
+        done += step;
+        if (!still_valid(lane, src, dst)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Copies of one run on this thread. The run is not empty. */
+static int host_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count, uint64_t bytes)
+{
+    const struct mf_direct_seg *src = fence_of(v->src_seg);
+    const struct mf_direct_seg *dst = fence_of(v->dst_seg);
+    if (__builtin_expect((src && !v->src_seg->host) || (dst && !v->dst_seg->host), 0)) {
+        return fail_run(lane, v, count,
+                        unreachable(src && !v->src_seg->host ? v->src_seg : v->dst_seg));
+    }
+    bool named = bytes >= NAMED_BYTES;
+    if (named) {
+        atomic_store_explicit(&lane->line->tid, (uint32_t)syscall(SYS_gettid),
+                              memory_order_relaxed);
+    }
+    bool ok = enter(lane, src, dst);
+    if (__builtin_expect(ok, 1)) {
+        if (bytes > RUN_BYTES_MAX) {
+            ok = copy_long(lane, v, src, dst);
+        } else {
+            for (uint32_t i = 0; i < count; i++) {
+                copy_bytes(lane, host_end(v[i].dst_seg, v[i].dst), host_end(v[i].src_seg, v[i].src),
+                           v[i].size);
+            }
+            ok = still_valid(lane, src, dst);
+        }
+    }
+    leave(lane);
+    if (named) {
+        atomic_store_explicit(&lane->line->tid, 0, memory_order_relaxed);
+    }
+    if (__builtin_expect(!ok, 0)) {
+        return fail_run(lane, v, count, explain_refusal(lane, v));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        v[i].status = SMEM_OK;
+    }
+    return SMEM_OK;
+}
+
+/* Forget the hazards of device copies. */
+static void release_held(struct mf_direct_lane *lane)
+{
+    for (uint32_t i = 0; i < lane->held_count; i++) {
+        atomic_store_explicit(&lane->line->hazard[MF_DIRECT_CPU_HAZARDS + i], 0,
+                              memory_order_release);
+    }
+    lane->held_count = 0;
+}
+
+static int line_take(struct mf_direct *d, struct mf_direct_lane *lane)
+{
+    uint32_t i = 0;
+    mf_mutex_lock(&d->lock);
+    while (i < MF_THREADS_MAX && d->line_taken[i]) {
+        i++;
+    }
+    if (i < MF_THREADS_MAX) {
+        d->line_taken[i] = 1;
+        if (i >= atomic_load(&d->control->lines_used)) {
+            atomic_store(&d->control->lines_used, i + 1);
+        }
+    }
+    mf_mutex_unlock(&d->lock);
+    if (i == MF_THREADS_MAX) {
+        return mf_err(SMEM_NO_RESOURCES, "%u threads of this process copy already, the limit",
+                      MF_THREADS_MAX);
+    }
+    lane->line_number = i;
+    lane->line = &d->control->lines[i];
+    return SMEM_OK;
+}
+
+static void line_give(struct mf_direct *d, uint32_t number)
+{
+    for (uint32_t k = 0; k < MF_DIRECT_HAZARDS; k++) {
+        atomic_store_explicit(&d->control->lines[number].hazard[k], 0, memory_order_release);
+    }
+    mf_mutex_lock(&d->lock);
+    d->line_taken[number] = 0;
+    mf_mutex_unlock(&d->lock);
+}
+
+/* Give the pending copies their final status. */
+static int finish_pending(struct mf_direct_lane *lane, int rc)
+{
+    int first = rc;
+    for (uint32_t r = 0; r < lane->pending_count; r++) {
+        struct mf_xfer *v = lane->pending[r].v;
+        uint32_t count = lane->pending[r].count;
+        int here = rc;
+        if (here == SMEM_OK && !still_valid(lane, fence_of(v->src_seg), fence_of(v->dst_seg))) {
+            here = explain_refusal(lane, v);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            v[i].status = here;
+        }
+        if (here) {
+            keep_first(lane, here);
+            first = first ? first : here;
+        }
+    }
+    lane->pending_count = 0;
+    return first;
+}
+
+static int flush(struct mf_direct_lane *lane, uint64_t deadline_ns)
+{
+    const struct mf_transport_host *host = lane->d->host;
+    if (lane->pending_count == 0 && lane->held_count == 0) {
+        return SMEM_OK;
+    }
+    int rc = host->device->stream_sync(host->device_impl, lane->stream, deadline_ns);
+    if (rc == SMEM_TIMEOUT) {
+        rc = mf_err(SMEM_TIMEOUT, "%u groups of device copies did not end by the deadline",
+                    lane->pending_count);
+        /* What has not begun never happens, and what runs has ended when this returns. */
+        host->device->stream_destroy(host->device_impl, lane->stream);
+        lane->stream = NULL;
+    }
+    rc = finish_pending(lane, rc);
+    release_held(lane);
+    return rc;
+}
+
+static bool is_held(const struct mf_direct_lane *lane, const struct mf_direct_seg *seg)
+{
+    for (uint32_t i = 0; i < lane->held_count; i++) {
+        if (lane->held[i] == seg) {
+            return true;
+        }
+    }
+    return seg == NULL;
+}
+
+/* Announce a segment for as long as device copies are pending. */
+static void hold(struct mf_direct_lane *lane, struct mf_direct_seg *seg)
+{
+    if (is_held(lane, seg)) {
+        return;
+    }
+    announce(&lane->line->hazard[MF_DIRECT_CPU_HAZARDS + lane->held_count], seg);
+    lane->held[lane->held_count++] = seg;
+    after_announce(seg->fence);
+}
+
+/* Room for one more run, and its segments announced and valid. */
+static int enter_device(struct mf_direct_lane *lane, struct mf_xfer *v)
+{
+    const struct mf_transport_host *host = lane->d->host;
+    struct mf_direct_seg *src = fence_of(v->src_seg);
+    struct mf_direct_seg *dst = fence_of(v->dst_seg);
+    uint32_t room = MF_DIRECT_HAZARDS - MF_DIRECT_CPU_HAZARDS - lane->held_count;
+    uint32_t need = (uint32_t)!is_held(lane, src) + (uint32_t)!is_held(lane, dst);
+    int rc = SMEM_OK;
+    if (!host->device) {
+        return mf_err(SMEM_NOT_CONNECTED,
+                      "a copy of device memory in a process without a device: choose one with "
+                      "MF_DEVICE");
+    }
+    if (need > room || lane->pending_count == PENDING_RUNS) {
+        (void)flush(lane, mf_direct_now(lane->d) + FLUSH_NS); /* kept as the lane's first failure */
+    }
+    if (!lane->stream) {
+        rc = host->device->stream_create(host->device_impl, &lane->stream);
+    }
+    if (rc) {
+        return rc;
+    }
+    hold(lane, src);
+    hold(lane, dst);
+    if ((src && !is_valid(src, lane->incarnation)) || (dst && !is_valid(dst, lane->incarnation))) {
+        return explain_refusal(lane, v);
+    }
+    return SMEM_OK;
+}
+
+/* The address by which the device is told of that end; 0 when it has none. */
+static uint64_t device_end(const struct mf_segment *segment, uint64_t addr)
+{
+    if (!segment) {
+        return addr;
+    }
+    uint64_t base = segment->desc.kind == MF_KIND_HBM ? segment->dev : segment->host;
+    return base ? base + (addr - segment->desc.gva) : 0;
+}
+
+static int device_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count)
+{
+    const struct mf_transport_host *host = lane->d->host;
+    struct mf_device_copy_desc list[RUN_COUNT_MAX];
+    int rc = enter_device(lane, v);
+    if (rc == SMEM_OK && v->src_seg && !device_end(v->src_seg, v->src)) {
+        rc = unreachable(v->src_seg);
+    } else if (rc == SMEM_OK && v->dst_seg && !device_end(v->dst_seg, v->dst)) {
+        rc = unreachable(v->dst_seg);
+    }
+    if (rc) {
+        return fail_run(lane, v, count, rc);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        list[i] = (struct mf_device_copy_desc){.dst = device_end(v[i].dst_seg, v[i].dst),
+                                               .src = device_end(v[i].src_seg, v[i].src),
+                                               .size = v[i].size};
+        v[i].status = MF_XFER_PENDING;
+    }
+    rc = count == 1 ? host->device->copy(host->device_impl, lane->stream, list[0].dst, list[0].src,
+                                         list[0].size)
+                    : host->device->copy_batch(host->device_impl, lane->stream, list, count);
+    if (rc) {
+        return fail_run(lane, v, count,
+                        rc); /* part of it may be queued: its hazards stay until wait */
+    }
+    lane->pending[lane->pending_count++] = (struct pending_run){.v = v, .count = count};
+    return SMEM_OK;
+}
+
+static inline bool on_device(const struct mf_xfer *x)
+{
+    return x->flags || (x->src_seg && x->src_seg->desc.kind == MF_KIND_HBM) ||
+           (x->dst_seg && x->dst_seg->desc.kind == MF_KIND_HBM);
+}
+
+/* How many elements from v on may go as one run, and their bytes. */
+static inline uint32_t run_length(const struct mf_xfer *v, uint32_t count, bool device,
+                                  uint64_t *bytes)
+{
+    uint64_t sum = v->size;
+    uint32_t n = 1;
+    uint32_t max = count < RUN_COUNT_MAX ? count : RUN_COUNT_MAX;
+    while (n < max && v[n].src_seg == v->src_seg && v[n].dst_seg == v->dst_seg &&
+           on_device(&v[n]) == device && sum + v[n].size <= RUN_BYTES_MAX) {
+        sum += v[n].size;
+        n++;
+    }
+    *bytes = sum;
+    return n;
+}
+
+int mf_direct_post(void *arg, struct mf_xfer *v, uint32_t count)
+{
+    struct mf_direct_lane *lane = arg;
+    int first = SMEM_OK;
+    for (uint32_t i = 0; i < count;) {
+        uint64_t bytes;
+        bool device = on_device(&v[i]);
+        uint32_t n = run_length(&v[i], count - i, device, &bytes);
+        int rc = device ? device_run(lane, &v[i], n) : host_run(lane, &v[i], n, bytes);
+        first = first ? first : rc;
+        i += n;
+    }
+    return first;
+}
+
+int mf_direct_wait(void *arg, uint64_t deadline_ns)
+{
+    struct mf_direct_lane *lane = arg;
+    atomic_thread_fence(
+        memory_order_acq_rel); /* what was posted before is seen before what follows */
+    (void)flush(lane, deadline_ns);
+    if (__builtin_expect(lane->first.code == SMEM_OK, 1)) {
+        return SMEM_OK;
+    }
+    int rc = lane->first.code;
+    mf_err_restore(&lane->first);
+    lane->first.code = SMEM_OK;
+    return rc;
+}
+
+int mf_direct_lane_open(void *tp, void **out)
+{
+    struct mf_direct *d = tp;
+    struct mf_direct_lane *lane = mf_alloc_aligned(64, sizeof(*lane), "lane");
+    if (!lane) {
+        return SMEM_MALLOC_FAILED;
+    }
+    lane->d = d;
+    lane->incarnation = d->host->incarnation;
+    int rc = line_take(d, lane);
+    if (rc) {
+        mf_free(lane);
+        return rc;
+    }
+    *out = lane;
+    return SMEM_OK;
+}
+
+void mf_direct_lane_close(void *tp, void *arg)
+{
+    struct mf_direct *d = tp;
+    struct mf_direct_lane *lane = arg;
+    if (!lane) {
+        return;
+    }
+    (void)flush(lane, mf_direct_now(d) + FLUSH_NS);
+    if (lane->stream) {
+        d->host->device->stream_destroy(d->host->device_impl, lane->stream);
+    }
+    line_give(d, lane->line_number);
+    mf_free(lane);
+}

@@ -1,0 +1,8 @@
+# Tests of src/core and of the records that core keeps in the store. What needs no whole library takes
+# the one source file that it tests.
+set(torture ${CMAKE_SOURCE_DIR}/tests/mf_torture.c)
+set(core ${CMAKE_SOURCE_DIR}/src/core)
+mf_test(test_record SOURCES test_record.c LAYERS base wire)
+mf_test(test_members SOURCES test_members.c ${core}/members.c ${torture} LAYERS base wire)
+mf_test(test_pool_layout SOURCES test_pool_layout.c ${core}/layout.c ${CMAKE_SOURCE_DIR}/src/gva/layout.c
+                                 LAYERS base config wire store)

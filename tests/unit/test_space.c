@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reservations and mappings at fixed addresses: nothing is replaced by a reservation, and the
+// sentence names what is in the way.
+#include "gva/space.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mf_test.h"
+
+#define AT   UINT64_C(0x2100000000)
+#define SIZE (UINT64_C(16) << 20)
+
+static volatile uint8_t *byte_at(uint64_t addr)
+{
+    return (volatile uint8_t *)(uintptr_t)addr;
+}
+
+/* How a child that reads the address ends: its exit code, or minus the signal. */
+static int child_reads(uint64_t addr)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        signal(SIGBUS, SIG_DFL);
+        uint8_t value = *byte_at(addr);
+        _exit(value);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static int make_memfd(uint64_t size)
+{
+    int fd = memfd_create("test_space", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    return fd;
+}
+
+static void test_space_reserve__names_what_is_in_the_way(void **state)
+{
+    char want[64];
+    (void)state;
+    int fd = make_memfd(8192);
+    void *taken =
+        mmap((void *)(uintptr_t)(AT + 4096), 8192, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+    assert_ptr_equal(taken, (void *)(uintptr_t)(AT + 4096));
+    mf_assert_rc(mf_space_reserve(AT, SIZE), SMEM_RES_IN_USE);
+    snprintf(want, sizeof(want), "%" PRIx64 "-%" PRIx64 " r--s", AT + 4096, AT + 4096 + 8192);
+    mf_assert_err_has(want);
+    mf_assert_err_has("test_space");
+    mf_assert_err_has("gva.base");
+    munmap(taken, 8192);
+    close(fd);
+    mf_assert_ok(mf_space_reserve(AT, SIZE));
+    mf_assert_rc(mf_space_reserve(AT + SIZE - 4096, 8192), SMEM_RES_IN_USE);
+    mf_assert_ok(mf_space_release(AT, SIZE));
+}
+
+static void test_space_reserve__refuses_bad_ranges(void **state)
+{
+    (void)state;
+    mf_assert_rc(mf_space_reserve(AT, 0), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_space_reserve(0, SIZE), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_space_reserve(AT + 1, SIZE), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_space_reserve(AT, 4095), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_space_reserve(UINT64_MAX - 4095, 8192), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_space_reserve(1ull << 60, 4096), SMEM_NO_RESOURCES);
+    mf_assert_err_has("gva.base");
+}
+
+static void test_space_map__then_unmap_and_zero(void **state)
+{
+    (void)state;
+    int fd = make_memfd(SIZE);
+    mf_assert_ok(mf_space_reserve(AT, SIZE));
+    assert_int_equal(child_reads(AT), -SIGSEGV);
+    mf_assert_ok(mf_space_map(AT + 4096, 8192, fd, 4096));
+    *byte_at(AT + 4096) = 42;
+    uint8_t stored = 0;
+    assert_int_equal(pread(fd, &stored, 1, 4096), 1);
+    assert_int_equal(stored, 42);
+    assert_int_equal(child_reads(AT + 4096), -SIGSEGV); /* not inherited */
+    mf_assert_ok(mf_space_zero(AT + 4096, 8192));
+    assert_int_equal(*byte_at(AT + 4096), 0);
+    *byte_at(AT + 4096) = 7; /* a stray store hits nothing */
+    assert_int_equal(pread(fd, &stored, 1, 4096), 1);
+    assert_int_equal(stored, 42);
+    mf_assert_ok(mf_space_unmap(AT + 4096, 8192));
+    assert_int_equal(child_reads(AT + 4096), -SIGSEGV);
+    char who[256];
+    assert_true(mf_space_conflict(AT, SIZE, who, sizeof(who)));
+    mf_assert_ok(mf_space_release(AT, SIZE));
+    assert_false(mf_space_conflict(AT, SIZE, who, sizeof(who)));
+    close(fd);
+}
+
+static void test_space_map__reports_a_bad_descriptor(void **state)
+{
+    (void)state;
+    mf_assert_ok(mf_space_reserve(AT, SIZE));
+    mf_assert_rc(mf_space_map(AT, 4096, -1, 0), SMEM_ERROR);
+    mf_assert_err_has("Bad file descriptor");
+    mf_assert_rc(mf_space_map(AT, 4097, 0, 0), SMEM_INVALID_PARAM);
+    mf_assert_ok(mf_space_release(AT, SIZE));
+}
+
+static void test_space_conflict__finds_any_overlap(void **state)
+{
+    char who[256];
+    int local = 0;
+    uint64_t page = (uint64_t)(uintptr_t)&local & ~4095ull;
+    (void)state;
+    assert_true(mf_space_conflict(page, 1, who, sizeof(who)));
+    assert_non_null(strstr(who, "[stack]"));
+    mf_assert_ok(mf_space_reserve(AT, SIZE));
+    assert_true(mf_space_conflict(AT - SIZE, SIZE + 1, who, sizeof(who)));
+    assert_non_null(strstr(who, "---p (anonymous)"));
+    assert_false(mf_space_conflict(AT - SIZE, SIZE, who, sizeof(who)));
+    assert_false(mf_space_conflict(AT + SIZE, SIZE, who, sizeof(who)));
+    mf_assert_ok(mf_space_release(AT, SIZE));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_space_reserve__names_what_is_in_the_way),
+        cmocka_unit_test(test_space_reserve__refuses_bad_ranges),
+        cmocka_unit_test(test_space_map__then_unmap_and_zero),
+        cmocka_unit_test(test_space_map__reports_a_bad_descriptor),
+        cmocka_unit_test(test_space_conflict__finds_any_overlap),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,2 @@
+# Tests of src/wire.
+mf_test(test_wire SOURCES test_wire.c ${CMAKE_SOURCE_DIR}/tests/mf_torture.c LAYERS base wire)

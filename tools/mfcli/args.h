@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options of a command: one table says name, type, range and help, and serves both for parsing and
+// for printing the usage. Options are long (--name VALUE or --name=VALUE), a few have one letter
+// too.
+#ifndef MFCLI_ARGS_H
+#define MFCLI_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** Exit codes of the tool. */
+enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
+
+enum arg_type {
+    ARG_FLAG,    /* bool: present or not */
+    ARG_NUMBER,  /* uint64_t */
+    ARG_SIZE,    /* uint64_t, bytes; suffixes K M G T are powers of 1024 */
+    ARG_SECONDS, /* uint64_t, milliseconds; written in seconds, fractions allowed */
+    ARG_TEXT,    /* const char *, borrowed from argv */
+    ARG_CHOICE,  /* uint64_t: index into `choices` */
+};
+
+struct arg_option {
+    const char *name; /* without the dashes */
+    char letter;      /* short form, or 0 */
+    enum arg_type type;
+    const char *metavar; /* what the usage calls the value; NULL for a flag */
+    void *value;         /* written when the option is given, so it holds the default before */
+    uint64_t min, max;   /* NUMBER, SIZE, SECONDS (ms); both 0: any */
+    const char *const *choices; /* CHOICE: NULL-terminated */
+    const char *help;
+    bool hidden; /* not printed in the usage */
+};
+
+struct arg_spec {
+    const char *command;  /* "mfcli run" */
+    const char *operands; /* what follows the options in the usage line; NULL: nothing may follow */
+    const char *about;    /* printed under the usage line */
+    const struct arg_option *options;
+    size_t count;
+};
+
+/** args_parse(): all is well, go on. */
+#define ARGS_GO (-1)
+
+/**
+ * Parses argv[1..]. `--help` prints the usage; a mistake prints a sentence to stderr. Everything
+ * after `--`, or from the first word that is no option, is left to the caller.
+ *
+ * @param rest receives the index of the first word left; may be NULL when there are no operands
+ * @return ARGS_GO, or the exit code with which the command ends now
+ */
+int args_parse(const struct arg_spec *spec, int argc, char **argv, int *rest);
+
+/** Prints a sentence and where to find help to stderr. @return CLI_USAGE */
+int args_usage_error(const struct arg_spec *spec, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** The text as a number of bytes ("16K", "1G", "4096"). @return false when it is none */
+bool args_size(const char *text, uint64_t *bytes);
+
+/**
+ * The entry of `names` (NULL-terminated) that `text` was probably meant to be; NULL when none is
+ * near.
+ */
+const char *args_nearest(const char *text, const char *const *names);
+
+#endif

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// mfcli, the command-line tool: one table of commands, {name, function, help}.
+#include <stdio.h>
+#include <string.h>
+
+#include "args.h"
+#include "commands.h"
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"replay", cmd_replay, "run a KV-cache workload against a pool and check every byte"},
+    {"run", cmd_run, "start the ranks of a world on this host"},
+    {"store", cmd_store, "serve a config store"},
+    {"info", cmd_info, "what this machine and this build give; the options"},
+    {"version", cmd_version, "print the version"},
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void print_commands(FILE *file)
+{
+    fprintf(file, "usage: mfcli COMMAND [options]\n\ncommands:\n");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        fprintf(file, "  %-10s %s\n", commands[i].name, commands[i].help);
+    }
+    fprintf(file, "\nmfcli COMMAND --help tells the options of a command. Exit codes: 0 done, 1 "
+                  "failed, 2 wrong usage.\n");
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[COMMANDS + 1] = {NULL};
+    const char *near = NULL;
+
+    for (size_t i = 0; i < COMMANDS; i++) {
+        names[i] = commands[i].name;
+    }
+    near = args_nearest(name, names);
+    fprintf(stderr, "mfcli: there is no command '%s'", name);
+    if (near) {
+        fprintf(stderr, "; did you mean '%s'?", near);
+    }
+    fprintf(stderr, "\nmfcli --help tells the commands.\n");
+    return CLI_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_commands(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_commands(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        argv[1] = "version";
+    }
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    return unknown_command(argv[1]);
+}
