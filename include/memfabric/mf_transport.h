@@ -83,9 +83,10 @@ struct mf_transport_host {
 
     /** The best CPU copy of this machine; for any size; may use several threads for large ones. */
     void (*copy)(void *arg, void *dst, const void *src, size_t size);
-    /** The place reserved for a peer's segment in this process: *host is an address where `desc->size` bytes
-     *  may be mapped over with MAP_FIXED (0: this process has no place for it). Refuses (SMEM_INVALID_PARAM)
-     *  a desc that does not fit the pool's layout or is not the owner's. */
+    /** The place reserved for a peer's segment in this process: *host is an address where
+     * `desc->size` bytes may be mapped over with MAP_FIXED, for HBM an address in the device's window
+     * (0: this process has no place for it). Refuses (SMEM_INVALID_PARAM) a desc that does not fit
+     * the pool's layout or is not the owner's. */
     int (*place)(void *arg, const struct mf_segment_desc *desc, uint64_t *host);
     /** Put the inaccessible reservation (dead == 0) or zero pages without reserve (dead != 0) back there. */
     int (*unplace)(void *arg, const struct mf_segment_desc *desc, int dead);

@@ -119,15 +119,16 @@ static int numa_node(uint32_t flags)
 smem_bm_t smem_bm_create2(uint32_t id, const smem_bm_create_option_t *option)
 {
     uint64_t handle = 0;
+    struct mf_err_rec before;
     if (option == NULL) {
         mf_err(SMEM_INVALID_PARAM, "%s: option is NULL", CREATE);
         return NULL;
     }
-    if (mf_service_ctx() == NULL) {
-        mf_service_missing(CREATE);
+    if (check_option(id, option) != SMEM_OK) {
         return NULL;
     }
-    if (check_option(id, option) != SMEM_OK) {
+    if (mf_service_ctx() == NULL) {
+        mf_service_missing(CREATE);
         return NULL;
     }
     struct mf_pool_cfg cfg = {
@@ -137,7 +138,8 @@ smem_bm_t smem_bm_create2(uint32_t id, const smem_bm_create_option_t *option)
         .data_ops = (uint32_t)option->dataOpType,
         .numa_node = numa_node(option->flags),
     };
-    (void)mf_service_pool_create(&cfg, &handle);
+    mf_err_save(&before);
+    (void)mf_service_keep_err(mf_service_pool_create(&cfg, &handle), &before);
     return (smem_bm_t)(uintptr_t)handle;
 }
 
@@ -159,11 +161,13 @@ smem_bm_t smem_bm_create(uint32_t id, uint32_t memberSize, smem_bm_data_op_type_
 
 void smem_bm_destroy(smem_bm_t handle)
 {
+    struct mf_err_rec before;
     if (handle == NULL) {
         null_handle("smem_bm_destroy");
         return;
     }
-    (void)mf_service_pool_destroy(number_of(handle));
+    mf_err_save(&before);
+    (void)mf_service_keep_err(mf_service_pool_destroy(number_of(handle)), &before);
 }
 
 /* ---- members
@@ -178,25 +182,29 @@ static int get(const char *call, smem_bm_t handle, struct mf_pool **pool)
 int32_t smem_bm_join(smem_bm_t handle, uint32_t flags)
 {
     struct mf_pool *pool = NULL;
+    struct mf_err_rec before;
     (void)flags;
+    mf_err_save(&before);
     int rc = get("smem_bm_join", handle, &pool);
     if (rc == SMEM_OK) {
         rc = mf_pool_join(pool);
         mf_service_pool_put(pool);
     }
-    return rc;
+    return mf_service_keep_err(rc, &before);
 }
 
 int32_t smem_bm_leave(smem_bm_t handle, uint32_t flags)
 {
     struct mf_pool *pool = NULL;
+    struct mf_err_rec before;
     (void)flags;
+    mf_err_save(&before);
     int rc = get("smem_bm_leave", handle, &pool);
     if (rc == SMEM_OK) {
         rc = mf_pool_leave(pool, false);
         mf_service_pool_put(pool);
     }
-    return rc;
+    return mf_service_keep_err(rc, &before);
 }
 
 static int kind_of(const char *call, smem_bm_mem_type_t type, enum mf_mem_kind *kind)
@@ -216,22 +224,22 @@ int32_t smem_bm_extend_local_mem(smem_bm_t handle, smem_bm_mem_type_t memType, u
     static const char call[] = "smem_bm_extend_local_mem";
     enum mf_mem_kind kind = MF_KIND_DRAM;
     struct mf_pool *pool = NULL;
-    int rc = get(call, handle, &pool);
-    if (rc != SMEM_OK) {
-        return rc;
-    }
-    mf_service_pool_put(pool);
-    rc = kind_of(call, memType, &kind);
+    int rc = kind_of(call, memType, &kind);
     if (rc == SMEM_OK && (size == 0 || size % MF_PAGE_LARGE != 0)) {
         rc = mf_err(SMEM_INVALID_PARAM, "%s: size %" PRIu64 " is not a multiple of 2 MiB above 0",
                     call, size);
     }
-    return rc != SMEM_OK
-               ? rc
-               : mf_err(SMEM_ERROR,
-                        "%s: growing is not supported in this version: create the pool with "
-                        "the size that is needed",
-                        call);
+    if (rc == SMEM_OK) {
+        rc = get(call, handle, &pool);
+    }
+    if (rc != SMEM_OK) {
+        return rc;
+    }
+    mf_service_pool_put(pool);
+    return mf_err(SMEM_ERROR,
+                  "%s: growing is not supported in this version: create the pool with the size "
+                  "that is needed",
+                  call);
 }
 
 /* ---- addresses
@@ -243,13 +251,10 @@ uint64_t smem_bm_get_local_mem_size_by_mem_type(smem_bm_t handle, smem_bm_mem_ty
     static const char call[] = "smem_bm_get_local_mem_size_by_mem_type";
     struct mf_pool *pool = NULL;
     enum mf_mem_kind kind = MF_KIND_DRAM;
-    uint64_t size = 0;
-    if (get(call, handle, &pool) != SMEM_OK) {
+    if (kind_of(call, memType, &kind) != SMEM_OK || get(call, handle, &pool) != SMEM_OK) {
         return 0;
     }
-    if (kind_of(call, memType, &kind) == SMEM_OK) {
-        size = pool->own_bytes[kind];
-    }
+    uint64_t size = pool->own_bytes[kind];
     mf_service_pool_put(pool);
     return size;
 }
@@ -275,15 +280,15 @@ void *smem_bm_ptr_by_mem_type(smem_bm_t handle, smem_bm_mem_type_t memType, uint
     static const char call[] = "smem_bm_ptr_by_mem_type";
     struct mf_pool *pool = NULL;
     enum mf_mem_kind kind = MF_KIND_DRAM;
-    uint64_t at = 0;
-    if (get(call, handle, &pool) != SMEM_OK) {
+    struct mf_err_rec before;
+    if (kind_of(call, memType, &kind) != SMEM_OK || get(call, handle, &pool) != SMEM_OK) {
         return NULL;
     }
-    if (kind_of(call, memType, &kind) == SMEM_OK) {
-        at = slot_of(pool, call, kind, peerRankId);
-    }
+    uint64_t at = slot_of(pool, call, kind, peerRankId);
     if (at != 0) {
+        mf_err_save(&before);
         mf_pool_map_peer(pool, peerRankId);
+        mf_err_restore(&before);
     }
     mf_service_pool_put(pool);
     return (void *)(uintptr_t)at;
@@ -293,26 +298,27 @@ int32_t smem_bm_gva_to_va(smem_bm_t handle, void *gva, smem_bm_mem_type_t vaMemT
 {
     static const char call[] = "smem_bm_gva_to_va";
     struct mf_pool *pool = NULL;
+    struct mf_err_rec before;
     uint64_t at = 0;
+    if (va == NULL) {
+        return mf_err(SMEM_INVALID_PARAM, "%s: va is NULL", call);
+    }
+    *va = NULL;
+    if (vaMemType != SMEM_MEM_TYPE_LOCAL_DEVICE && vaMemType != SMEM_MEM_TYPE_LOCAL_HOST) {
+        return mf_err(SMEM_INVALID_PARAM,
+                      "%s: vaMemType %d is neither SMEM_MEM_TYPE_LOCAL_DEVICE nor _LOCAL_HOST",
+                      call, (int)vaMemType);
+    }
+    mf_err_save(&before);
     int rc = get(call, handle, &pool);
     if (rc != SMEM_OK) {
         return rc;
     }
-    if (va == NULL) {
-        rc = mf_err(SMEM_INVALID_PARAM, "%s: va is NULL", call);
-    } else if (vaMemType != SMEM_MEM_TYPE_LOCAL_DEVICE && vaMemType != SMEM_MEM_TYPE_LOCAL_HOST) {
-        rc = mf_err(SMEM_INVALID_PARAM,
-                    "%s: vaMemType %d is neither SMEM_MEM_TYPE_LOCAL_DEVICE nor _LOCAL_HOST", call,
-                    (int)vaMemType);
-    } else {
-        rc = mf_pool_translate(pool, (mf_gva){(uint64_t)(uintptr_t)gva},
-                               vaMemType == SMEM_MEM_TYPE_LOCAL_DEVICE, &at);
-    }
-    if (rc == SMEM_OK) {
-        *va = (void *)(uintptr_t)at;
-    }
+    rc = mf_pool_translate(pool, (mf_gva){(uint64_t)(uintptr_t)gva},
+                           vaMemType == SMEM_MEM_TYPE_LOCAL_DEVICE, &at);
+    *va = (void *)(uintptr_t)at;
     mf_service_pool_put(pool);
-    return rc;
+    return mf_service_keep_err(rc, &before);
 }
 
 uint32_t smem_bm_get_rank_id_by_gva(smem_bm_t handle, void *gva)

@@ -102,31 +102,38 @@ int32_t smem_bm_init(const char *storeURL, uint32_t worldSize, uint16_t deviceId
     if (rc != SMEM_OK) {
         return rc;
     }
+    char real[MF_STORES_URL_MAX];
+    bool served = mf_stores_serves(storeURL, real, sizeof(real));
     struct mf_ctx_cfg cfg = {
-        .url = storeURL,
+        .url = served ? real : storeURL,
         .world = worldSize,
         .rank = config->autoRanking ? MF_RANK_AUTO : config->rankId,
         .device = deviceId,
-        .serve = config->startConfigStoreServer && !mf_stores_serves(storeURL),
+        .serve = config->startConfigStoreServer && !served,
         .serve_only = config->startConfigStoreOnly,
         .init_ms = seconds_to_ms(config->initTimeout),
         .create_ms = seconds_to_ms(config->createTimeout),
         .op_ms = seconds_to_ms(config->controlOperationTimeout),
     };
+    struct mf_err_rec before;
+    mf_err_save(&before);
     rc = mf_service_start(&cfg);
     return rc == SMEM_OK
-               ? rc
+               ? mf_service_keep_err(rc, &before)
                : mf_err_in(rc, "smem_bm_init: store %s, world of %u ranks", storeURL, worldSize);
 }
 
 void smem_bm_uninit(uint32_t flags)
 {
+    struct mf_err_rec before;
     (void)flags;
     if (mf_service_ctx() == NULL) {
         (void)mf_service_missing("smem_bm_uninit");
         return;
     }
+    mf_err_save(&before);
     mf_service_stop();
+    mf_err_restore(&before);
 }
 
 uint32_t smem_bm_get_rank_id(void)
@@ -209,7 +216,6 @@ int32_t smem_bm_get_bindable_leader_address_by_store_url(const char *storeUrl,
 {
     static const char call[] = "smem_bm_get_bindable_leader_address_by_store_url";
     (void)tlsOption;
-    (void)worldSize;
     if (storeUrl == NULL || ip == NULL || port == NULL || ipLen < 64) {
         return mf_err(SMEM_INVALID_PARAM, "%s: %s", call,
                       storeUrl == NULL ? "storeUrl is NULL"
@@ -217,7 +223,12 @@ int32_t smem_bm_get_bindable_leader_address_by_store_url(const char *storeUrl,
                       : port == NULL   ? "port is NULL"
                                        : "ipLen is below 64");
     }
-    return no_leader(call);
+    if (worldSize == 0 || worldSize > SMEM_WORLD_SIZE_MAX) {
+        return mf_err(SMEM_INVALID_PARAM, "%s: worldSize %u is not 1..%u", call, worldSize,
+                      SMEM_WORLD_SIZE_MAX);
+    }
+    int rc = mf_stores_check_url(call, storeUrl);
+    return rc == SMEM_OK ? no_leader(call) : rc;
 }
 
 void smem_bm_release_leader_address_store(void)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "api/stores.h"
 #include "base/err.h"
 #include "base/handle.h"
 
@@ -90,6 +91,7 @@ int mf_service_start(struct mf_ctx_cfg *cfg)
             rc = mf_ctx_open(cfg, &ctx);
         }
         if (rc == SMEM_OK) {
+            mf_stores_lend(ctx->server, cfg->url);
             atomic_store_explicit(&service.ctx, ctx, memory_order_release);
         }
     }
@@ -136,6 +138,7 @@ void mf_service_stop(void)
     }
     if (ctx != NULL) {
         (void)mf_threads_quiesce(&service.threads, mf_deadline_ns(ctx->env, 1000));
+        mf_stores_lend(NULL, NULL);
     }
     mf_ctx_close(ctx);
     pthread_mutex_unlock(&service.lock);

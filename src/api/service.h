@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "api/process.h"
+#include "base/err.h"
 #include "core/context.h"
 #include "core/pool.h"
 
@@ -32,6 +33,16 @@ void mf_service_pool_put(struct mf_pool *pool);
 int mf_service_enter(const char *call, uint64_t handle, struct mf_thread **thread,
                      struct mf_pool **pool);
 void mf_service_leave(struct mf_thread *thread);
+
+/** The end of a call that may have met and dealt with failures on its way: one that succeeds leaves
+ * the thread's last error as it was `before`. Returns rc. */
+static inline int mf_service_keep_err(int rc, const struct mf_err_rec *before)
+{
+    if (rc == SMEM_OK) {
+        mf_err_restore(before);
+    }
+    return rc;
+}
 
 /** After fork, in the child: close what would keep things alive, forget everything. */
 void mf_service_after_fork(void);

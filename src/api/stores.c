@@ -22,7 +22,7 @@
 struct hosted {
     struct mf_store_server *server;
     uint64_t handle;
-    char asked[96]; /* the URL as it was given */
+    char asked[MF_STORES_URL_MAX]; /* the URL as it was given */
     smem_config_store_broken_cb broken;
     void *broken_arg;
 };
@@ -33,7 +33,8 @@ static struct {
     struct mf_handle_table handles;
     struct hosted *v[STORES_MAX];
     uint32_t count;
-    _Atomic bool tls; /* was asked for: no clear text until it is switched off */
+    struct hosted lent; /* server NULL: none */
+    _Atomic bool tls;   /* was asked for: no clear text until it is switched off */
 } stores = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- what may be opened
@@ -128,12 +129,15 @@ static struct hosted *find_locked(const char *url)
     return NULL;
 }
 
-bool mf_stores_serves(const char *url)
+bool mf_stores_serves(const char *url, char *real, size_t len)
 {
     pthread_mutex_lock(&stores.lock);
-    bool found = find_locked(url) != NULL;
+    const struct hosted *h = find_locked(url);
+    if (h != NULL) {
+        snprintf(real, len, "%s", mf_store_server_url(h->server));
+    }
     pthread_mutex_unlock(&stores.lock);
-    return found;
+    return h != NULL;
 }
 
 static int add_locked(const struct mf_process *process, const char *url, struct hosted **out)
@@ -204,6 +208,8 @@ static int create(const char *call, const char *url, uint64_t *handle)
     h = find_locked(url);
     if (h == NULL) {
         rc = add_locked(process, url, &h);
+    } else if (h->handle == 0) { /* the one that it had was given back */
+        rc = mf_handle_add(&stores.handles, h, &h->handle);
     }
     if (rc == SMEM_OK) {
         *handle = h->handle;
@@ -254,6 +260,14 @@ static void fill_status(const struct hosted *h, struct mf_stores_status *status)
     }
 }
 
+void mf_stores_lend(struct mf_store_server *server, const char *url)
+{
+    pthread_mutex_lock(&stores.lock);
+    stores.lent.server = server;
+    snprintf(stores.lent.asked, sizeof(stores.lent.asked), "%s", server != NULL ? url : "");
+    pthread_mutex_unlock(&stores.lock);
+}
+
 int mf_stores_visit(int (*fn)(void *arg, const struct mf_stores_status *status), void *arg)
 {
     int rc = SMEM_OK;
@@ -261,6 +275,11 @@ int mf_stores_visit(int (*fn)(void *arg, const struct mf_stores_status *status),
     for (uint32_t i = 0; i < stores.count && rc == SMEM_OK; i++) {
         struct mf_stores_status status;
         fill_status(stores.v[i], &status);
+        rc = fn(arg, &status);
+    }
+    if (rc == SMEM_OK && stores.lent.server != NULL) {
+        struct mf_stores_status status;
+        fill_status(&stores.lent, &status);
         rc = fn(arg, &status);
     }
     pthread_mutex_unlock(&stores.lock);
@@ -273,6 +292,7 @@ void mf_stores_after_fork(void)
         mf_store_server_close_fds(stores.v[i]->server);
     }
     stores.count = 0;
+    stores.lent.server = NULL;
     stores.made = false;
     pthread_mutex_init(&stores.lock, NULL);
 }
@@ -322,12 +342,12 @@ void smem_config_store_destroy_server(smem_config_store_t store, const char *url
     }
 }
 
-static void session_broken(void *arg, uint64_t session_id)
+static void session_broken(void *arg, uint64_t session_id, uint32_t rank)
 {
     struct hosted *h = arg;
     smem_config_store_broken_cb cb = h->broken;
     if (cb != NULL) {
-        (void)cb(h->broken_arg, (uint32_t)session_id, (uint32_t)(session_id >> 32));
+        (void)cb(h->broken_arg, (uint32_t)session_id, rank);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "core/host.h"
 #include "core/pool.h"
+#include "core/restore.h"
 #include "store/collective.h"
 
 #define AREA "core"
@@ -102,6 +103,7 @@ static void on_session(void *arg, enum mf_session_state state, const char *why)
     } else if (ctx->store_lost) {
         ctx->store_lost = false;
         mf_log_resume(ctx->env->log, MF_ALARM_STORE_LOST);
+        mf_restore_start(ctx);
     }
 }
 
@@ -122,7 +124,10 @@ static int open_store(struct mf_ctx *ctx, const struct mf_ctx_cfg *cfg, uint64_t
         .on_session_arg = ctx,
     };
     const char *url = ctx->server != NULL ? mf_store_server_url(ctx->server) : cfg->url;
-    return mf_store_open(&store, url, deadline_ns, &ctx->store);
+    int rc = mf_store_open(&store, url, deadline_ns, &ctx->store);
+    return rc == SMEM_NOT_CONNECTED && mf_now_ns(ctx->env) >= deadline_ns
+               ? mf_err_in(SMEM_TIMEOUT, "wait for the config store")
+               : rc;
 }
 
 /* ---- world and rank
@@ -196,6 +201,33 @@ static int claim_rank(struct mf_ctx *ctx, uint32_t want, uint64_t deadline_ns)
             holder.host_hint == ctx->identity.host_hint ? " of this host" : " of another host");
     }
     mf_free(other);
+    return rc;
+}
+
+/* A rank is granted only after a restarted store has heard from the world that was there: which may
+ * be another one than this rank found when it came. */
+static int confirm_world(struct mf_ctx *ctx, uint64_t deadline_ns)
+{
+    struct mf_rec_world there;
+    void *value = NULL;
+    size_t len = 0;
+    int rc = mf_store_get(ctx->store, "world/info", 0, deadline_ns, &value, &len);
+    if (rc == SMEM_NOT_EXIST) {
+        return SMEM_OK; /* it was restarted just now: this rank tells it, as all do */
+    }
+    if (rc == SMEM_OK) {
+        rc = mf_rec_get_world(value, len, &there);
+    }
+    mf_free(value);
+    if (rc == SMEM_OK && there.world_size != ctx->world) {
+        rc = mf_err(SMEM_INVALID_PARAM,
+                    "worldSize %u differs from the %u that the other ranks of this config store "
+                    "gave: all ranks must give the same",
+                    ctx->world, there.world_size);
+    }
+    if (rc == SMEM_OK) {
+        ctx->world_id = there.world_id;
+    }
     return rc;
 }
 
@@ -309,6 +341,9 @@ static int open_all(struct mf_ctx *ctx, const struct mf_ctx_cfg *cfg)
     }
     if (rc == SMEM_OK) {
         rc = claim_rank(ctx, cfg->rank, deadline_ns);
+    }
+    if (rc == SMEM_OK) {
+        rc = confirm_world(ctx, deadline_ns);
     }
     return rc;
 }

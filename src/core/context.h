@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "core/threads.h"
 #include "device/device.h"
+#include "gva/gva.h"
 #include "store/store.h"
 #include "transport/transport.h"
 #include "wire/record.h"
@@ -69,8 +70,10 @@ struct mf_ctx {
     struct mf_tp *tps[MF_TRANSPORTS_MAX];
     uint32_t tp_count;
 
-    struct mf_mutex pools_lock; /* guards pools; rank MF_RANK_LEAF */
+    struct mf_mutex pools_lock; /* guards pools and layouts; rank MF_RANK_LEAF */
     struct mf_pool *pools[MF_POOLS_MAX];
+    struct mf_rec_map layouts; /* that this rank relies on, see restore.h */
+    uint32_t restore_tries;    /* of the loop's thread */
 
     _Atomic bool store_lost;
     _Atomic bool expired; /* this rank was declared dead: nothing of it works any more */

@@ -154,13 +154,15 @@ static int agree_once(struct mf_store *store, const struct mf_config *config,
     }
     struct mf_rec_layout *have = rc == SMEM_OK ? map_find(&map, want->pool) : NULL;
     struct mf_rec_layout mine = wanted(want);
-    *done = have != NULL && same_sizes(&mine, have);
-    if (*done) {
+    bool adopt = have != NULL && same_sizes(&mine, have);
+    *done = adopt && have->closing == 0;
+    if (adopt) {
+        have->closing = 0; /* whoever is taking it out finds the map changed and lets it be */
         *rec = *have;
     } else if (rc == SMEM_OK && have != NULL) {
         rc = refuse_if_open(store, want, have, deadline_ns);
     }
-    if (rc == SMEM_OK && !*done) {
+    if (rc == SMEM_OK && !adopt) {
         rc = map_put(&map, config, want, rec);
     }
     if (rc == SMEM_OK && !*done) {
@@ -196,10 +198,71 @@ int mf_layout_negotiate(struct mf_store *store, const struct mf_config *config,
     return rc;
 }
 
+struct openers {
+    uint32_t self;
+    bool found;
+};
+
+static bool find_opener(void *arg, const struct mf_store_kv *kv)
+{
+    struct openers *o = arg;
+    unsigned rank = 0;
+    const char *slash = strrchr(kv->key, '/');
+    o->found |= slash != NULL && sscanf(slash + 1, "%u", &rank) == 1 && rank != o->self;
+    return !o->found;
+}
+
+/* SMEM_OK when nobody else has the pool open. */
+static int check_unused(struct mf_store *store, uint32_t pool, uint32_t rank, uint64_t deadline_ns)
+{
+    char prefix[KEY_LEN];
+    struct openers openers = {.self = rank};
+    snprintf(prefix, sizeof(prefix), "pool/%u/open/", pool);
+    int rc = mf_store_list(store, prefix, deadline_ns, find_opener, &openers);
+    return rc == SMEM_OK && openers.found ? SMEM_RES_IN_USE : rc;
+}
+
+/* Give the addresses of a pool back that nobody has open. It is marked first: a rank that opens it
+ * meanwhile has either announced itself before the mark, and is seen by the second look, or finds
+ * the mark and takes it off, and the last swap fails. */
+static int map_retire(struct mf_store *store, uint32_t pool, uint32_t rank, uint64_t deadline_ns)
+{
+    struct mf_rec_map map = {0};
+    uint8_t marked[MF_RECORD_MAX], without[MF_RECORD_MAX];
+    void *old = NULL;
+    size_t old_len = 0, marked_len = 0;
+    bool swapped = false;
+    int rc = check_unused(store, pool, rank, deadline_ns);
+    if (rc == SMEM_OK) {
+        rc = mf_store_get(store, MAP_KEY, 0, deadline_ns, &old, &old_len);
+    }
+    if (rc == SMEM_OK) {
+        rc = mf_rec_get_map(old, old_len, &map);
+    }
+    struct mf_rec_layout *have = rc == SMEM_OK ? map_find(&map, pool) : NULL;
+    if (have != NULL) {
+        have->closing = rank + 1;
+        marked_len = mf_rec_put_map(marked, &map);
+        rc = mf_store_cas(store, MAP_KEY, old, old_len, marked, marked_len, 0, deadline_ns,
+                          &swapped, NULL, NULL);
+    }
+    mf_free(old);
+    if (rc == SMEM_OK && swapped) {
+        rc = check_unused(store, pool, rank, deadline_ns);
+    }
+    if (rc == SMEM_OK && swapped) {
+        *have = map.v[--map.count];
+        rc = mf_store_cas(store, MAP_KEY, marked, marked_len, without,
+                          mf_rec_put_map(without, &map), 0, deadline_ns, &swapped, NULL, NULL);
+    }
+    return rc == SMEM_RES_IN_USE || rc == SMEM_NOT_EXIST ? SMEM_OK : rc;
+}
+
 int mf_layout_release(struct mf_store *store, uint32_t pool, uint32_t rank, uint64_t deadline_ns)
 {
     char key[KEY_LEN];
     snprintf(key, sizeof(key), "pool/%u/open/%u", pool, rank);
     int rc = mf_store_remove(store, key, deadline_ns);
-    return rc == SMEM_NOT_EXIST ? SMEM_OK : rc;
+    rc = rc == SMEM_NOT_EXIST ? SMEM_OK : rc;
+    return rc == SMEM_OK ? map_retire(store, pool, rank, deadline_ns) : rc;
 }

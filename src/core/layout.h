@@ -21,7 +21,7 @@ struct mf_layout_want {
 int mf_layout_negotiate(struct mf_store *store, const struct mf_config *config,
                         const struct mf_layout_want *want, uint64_t deadline_ns,
                         struct mf_layout *layout);
-/** This rank no longer has the pool open. */
+/** This rank no longer has the pool open; when no other has, its addresses are free again. */
 int mf_layout_release(struct mf_store *store, uint32_t pool, uint32_t rank, uint64_t deadline_ns);
 
 /** First place of `size` bytes from `base` on that none of the map's ranges takes and that ends

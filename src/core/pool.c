@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "core/layout.h"
+#include "core/restore.h"
 #include "gva/space.h"
 #include "smem_bm_def.h"
 
@@ -39,15 +40,16 @@ static bool has_tp(const struct mf_pool *pool, const struct mf_tp *tp)
 /* Open what the operators name. One that cannot be had is no failure as long as another can. */
 static int choose_transports(struct mf_pool *pool)
 {
-    int rc = SMEM_OK;
+    struct mf_err_rec first = {.code = SMEM_OK};
     for (size_t i = 0; i < sizeof(OP_ORDER) / sizeof(OP_ORDER[0]); i++) {
         struct mf_tp *tp = NULL;
         if ((pool->data_ops & OP_ORDER[i]) == 0) {
             continue;
         }
-        int opened = mf_ctx_transport(pool->ctx, OP_ORDER[i], &tp);
-        if (opened != SMEM_OK) {
-            rc = rc != SMEM_OK ? rc : opened;
+        if (mf_ctx_transport(pool->ctx, OP_ORDER[i], &tp) != SMEM_OK) {
+            if (first.code == SMEM_OK) {
+                mf_err_save(&first);
+            }
             mf_log(pool->ctx->env->log, MF_LOG_INFO, AREA, "pool %u: operator 0x%x: %s", pool->id,
                    OP_ORDER[i], mf_err_msg());
         } else if (!has_tp(pool, tp)) {
@@ -55,11 +57,14 @@ static int choose_transports(struct mf_pool *pool)
         }
     }
     if (pool->tp_count > 0) {
-        mf_err_clear();
         return SMEM_OK;
     }
-    return rc != SMEM_OK ? rc
-                         : mf_err(SMEM_INVALID_PARAM, "no known operator in 0x%x", pool->data_ops);
+    if (first.code == SMEM_OK) {
+        return mf_err(SMEM_INVALID_PARAM, "no known operator in 0x%x", pool->data_ops);
+    }
+    first.code = first.code == SMEM_NOT_EXIST ? SMEM_ERROR : first.code;
+    mf_err_restore(&first);
+    return first.code;
 }
 
 /* ---- addresses
@@ -177,6 +182,7 @@ static int create_all(struct mf_pool *pool)
         pool->announced = rc == SMEM_OK;
     }
     if (rc == SMEM_OK) {
+        mf_restore_note(ctx, pool->id, &layout);
         rc = mf_gva_table_init(&pool->table, &layout);
     }
     if (rc == SMEM_OK) {
@@ -254,6 +260,9 @@ void mf_pool_destroy(struct mf_pool *pool)
     mf_pool_memory_destroy(pool);
     release(pool);
     uint64_t deadline_ns = mf_ctx_store_deadline(ctx);
+    if (pool->announced) {
+        mf_restore_forget(ctx, pool->id);
+    }
     if (pool->announced && deadline_ns != 0) {
         (void)mf_layout_release(ctx->store, pool->id, ctx->rank, deadline_ns);
     }

@@ -154,7 +154,9 @@ static int refuse_absent(struct mf_pool *pool, uint32_t rank, const struct mf_me
 static int attach(struct mf_pool *pool, uint32_t rank, const struct mf_rec_member *record,
                   uint64_t deadline_ns)
 {
-    int rc = SMEM_ERROR;
+    int rc = SMEM_OK; /* of the last that was tried */
+    struct mf_err_rec before;
+    mf_err_save(&before);
     for (uint32_t i = 0; i < pool->tp_count; i++) {
         const struct mf_tp *tp = pool->tps[i];
         for (uint32_t e = 0; e < record->count; e++) {
@@ -167,13 +169,14 @@ static int attach(struct mf_pool *pool, uint32_t rank, const struct mf_rec_membe
                                    .endpoint_len = record->endpoint[e].len};
             rc = tp->entry->ops.attach(tp->tp, &peer, pool->id, deadline_ns);
             if (rc == SMEM_OK) {
+                mf_err_restore(&before);
                 return rc;
             }
             mf_err_in(rc, "transport %s", tp->entry->ops.name);
             break;
         }
     }
-    return rc == SMEM_ERROR
+    return rc == SMEM_OK
                ? mf_err(SMEM_NOT_CONNECTED, "rank %u offers none of this rank's transports", rank)
                : rc;
 }
@@ -243,8 +246,8 @@ int mf_pool_translate(struct mf_pool *pool, mf_gva gva, bool device, uint64_t *a
     uint64_t offset = segment == NULL ? 0 : gva.v - segment->desc.gva;
     mf_mutex_unlock(&pool->table_lock);
     if (segment == NULL) {
-        return mf_err(SMEM_INVALID_PARAM, "rank %u has no memory at 0x%" PRIx64 " of pool %u",
-                      loc.rank, gva.v, pool->id);
+        return mf_err(SMEM_ERROR, "rank %u has no memory at 0x%" PRIx64 " of pool %u", loc.rank,
+                      gva.v, pool->id);
     }
     if (base == 0) {
         return mf_err(SMEM_ERROR,

@@ -30,7 +30,8 @@ static int check_desc(struct mf_pool *pool, const struct mf_segment_desc *desc)
 int mf_pool_place(struct mf_pool *pool, const struct mf_segment_desc *desc, uint64_t *host)
 {
     int rc = check_desc(pool, desc);
-    *host = rc == SMEM_OK && desc->kind == MF_KIND_DRAM ? desc->gva : 0;
+    bool has_place = desc->kind == MF_KIND_DRAM || pool->ctx->dev != NULL;
+    *host = rc == SMEM_OK && has_place ? desc->gva : 0;
     return rc;
 }
 

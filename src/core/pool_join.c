@@ -2,6 +2,7 @@
 // Joining and leaving a pool.
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/err.h"
 #include "core/pool.h"
@@ -132,26 +133,49 @@ static void unwatch(struct mf_pool *pool)
 /* ---- the peers
  * ------------------------------------------------------------------------------------------- */
 
-/* Reach the members that are there, up to the limit, next ranks first; those that cannot be reached
- * now are tried again by the first copy that needs them. */
-static void attach_members(struct mf_pool *pool, uint64_t deadline_ns)
+static bool is_member(struct mf_pool *pool, uint32_t rank)
+{
+    mf_mutex_lock(&pool->lock);
+    bool joined = pool->members.v[rank].state == MF_MEMBER_JOINED;
+    mf_mutex_unlock(&pool->lock);
+    return joined;
+}
+
+/* Reach one member. One that is stopped or dying gets the time in which the store would notice, one
+ * that lives and cannot be reached fails the join: its memory would be missing silently. */
+static int attach_member(struct mf_pool *pool, uint32_t rank, uint64_t deadline_ns)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    uint64_t patience_ms = mf_config_u64(ctx->config, MF_OPT_STORE_SESSION_MS) + 1000;
+    uint64_t until_ns = mf_deadline_ns(ctx->env, patience_ms);
+    until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
+    while (is_member(pool, rank)) {
+        int rc = mf_pool_resolve(pool, rank, until_ns);
+        if (rc == SMEM_OK || (mf_now_ns(ctx->env) >= until_ns && is_member(pool, rank))) {
+            return rc;
+        }
+        mf_log(ctx->env->log, MF_LOG_INFO, AREA, "pool %u: %s", pool->id, mf_err_msg());
+        struct timespec pause = {0, 20000000};
+        nanosleep(&pause, NULL);
+    }
+    return SMEM_OK;
+}
+
+/* Reach the members that are there, up to the limit, next ranks first; the others are reached by
+ * the first call that needs them. */
+static int attach_members(struct mf_pool *pool, uint64_t deadline_ns)
 {
     struct mf_ctx *ctx = pool->ctx;
     uint64_t left = mf_config_u64(ctx->config, MF_OPT_PEER_EAGER);
-    for (uint32_t i = 1; i < ctx->world && left > 0; i++) {
+    int rc = SMEM_OK;
+    for (uint32_t i = 1; rc == SMEM_OK && i < ctx->world && left > 0; i++) {
         uint32_t rank = (ctx->rank + i) % ctx->world;
-        mf_mutex_lock(&pool->lock);
-        bool joined = pool->members.v[rank].state == MF_MEMBER_JOINED;
-        mf_mutex_unlock(&pool->lock);
-        if (!joined) {
-            continue;
-        }
-        left--;
-        if (mf_pool_resolve(pool, rank, deadline_ns) != SMEM_OK) {
-            mf_log(ctx->env->log, MF_LOG_INFO, AREA, "pool %u: %s", pool->id, mf_err_msg());
-            mf_err_clear();
+        if (is_member(pool, rank)) {
+            left--;
+            rc = attach_member(pool, rank, deadline_ns);
         }
     }
+    return rc;
 }
 
 static int join_all(struct mf_pool *pool, uint64_t deadline_ns)
@@ -167,7 +191,7 @@ static int join_all(struct mf_pool *pool, uint64_t deadline_ns)
         rc = watch(pool, deadline_ns);
     }
     if (rc == SMEM_OK) {
-        attach_members(pool, deadline_ns);
+        rc = attach_members(pool, deadline_ns);
     }
     return rc;
 }

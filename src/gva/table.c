@@ -20,6 +20,11 @@ static struct mf_segment *next_of(struct mf_segment *segment)
     return __atomic_load_n(&segment->next, __ATOMIC_ACQUIRE);
 }
 
+static void set_next(struct mf_segment *segment, struct mf_segment *next, int order)
+{
+    __atomic_store_n(&segment->next, next, order);
+}
+
 int mf_gva_table_init(struct mf_gva_table *table, const struct mf_layout *layout)
 {
     table->layout = *layout;
@@ -98,10 +103,10 @@ int mf_gva_table_add(struct mf_gva_table *table, struct mf_segment *segment)
     }
     note_moved(table, segment);
     if (before) {
-        segment->next = before->next;
-        __atomic_store_n(&before->next, segment, __ATOMIC_RELEASE);
+        set_next(segment, before->next, __ATOMIC_RELAXED);
+        set_next(before, segment, __ATOMIC_RELEASE);
     } else {
-        segment->next = at;
+        set_next(segment, at, __ATOMIC_RELAXED);
         atomic_store_explicit(slot, segment, memory_order_release);
     }
     return SMEM_OK;
@@ -119,7 +124,7 @@ void mf_gva_table_remove(struct mf_gva_table *table, struct mf_segment *segment)
         at = at->next;
     }
     if (at) {
-        __atomic_store_n(&at->next, segment->next, __ATOMIC_RELEASE);
+        set_next(at, segment->next, __ATOMIC_RELEASE);
     }
 }
 

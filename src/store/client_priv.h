@@ -31,8 +31,8 @@ struct mf_client_req {
     bool sent;
     uint64_t stream_at; /* sent: where in the connection's stream it begins */
     uint64_t begin_ns, deadline_ns;
-    struct client_eph *eph; /* what becomes ours when it succeeds */
-    struct mf_buf parts;    /* LIST: items that came so far */
+    struct client_eph *eph;     /* what becomes ours when it succeeds */
+    struct mf_buf parts;        /* LIST: items that came so far */
     struct mf_smsg_request msg; /* points into body */
     struct mf_buf body;
 };
@@ -59,9 +59,9 @@ struct mf_client_sm {
     bool expired; /* with state CLOSED */
     bool closing; /* the user wants the end */
     uint64_t boot_id;
-    uint64_t retry_ns;  /* DOWN: when to connect */
+    uint64_t retry_ns; /* DOWN: when to connect */
     uint64_t backoff_ms;
-    uint64_t limit_ns;  /* CONNECTING, HELLO, CLOSING: when to give up */
+    uint64_t limit_ns; /* CONNECTING, HELLO, CLOSING: when to give up */
     uint64_t heard_ns, beat_ns;
     uint64_t req_next_ns; /* not later than the earliest deadline */
     struct mf_framer in;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests of a store client, from submission to the one call of their callback, and the record of the
-// session's ephemeral keys, which are set again when the store was restarted.
+// Requests of a store client, from submission to the one call of their callback, and the record of
+// the session's ephemeral keys, which are set again when the store was restarted.
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -18,10 +18,10 @@ _Static_assert((MF_STORE_INFLIGHT_MAX & SLOT_MASK) == 0, "the slot is the low bi
 
 static const char *op_name(uint8_t op)
 {
-    static const char *const names[] = {[MF_STORE_SET] = "set",       [MF_STORE_GET] = "get",
-                                        [MF_STORE_ADD] = "add",       [MF_STORE_APPEND] = "append",
-                                        [MF_STORE_CAS] = "cas",       [MF_STORE_REMOVE] = "remove",
-                                        [MF_STORE_LIST] = "list keys"};
+    static const char *const names[] = {
+        [MF_STORE_SET] = "set",       [MF_STORE_GET] = "get", [MF_STORE_ADD] = "add",
+        [MF_STORE_APPEND] = "append", [MF_STORE_CAS] = "cas", [MF_STORE_REMOVE] = "remove",
+        [MF_STORE_LIST] = "list keys"};
     return names[op];
 }
 
@@ -30,7 +30,8 @@ static bool idempotent(const struct mf_client_req *req)
     return req->msg.op == MF_STORE_GET || req->msg.op == MF_STORE_LIST;
 }
 
-/* ---- making one ------------------------------------------------------------------------------- */
+/* ---- making one -------------------------------------------------------------------------------
+ */
 
 static int check(const struct mf_store_req *req, size_t *key_len)
 {
@@ -132,13 +133,15 @@ int mf_client_req_create(const struct mf_store_req *in, mf_store_done_fn done, v
     return SMEM_OK;
 }
 
-/* ---- the table -------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------
+ */
 
 static void table_remove(struct mf_client_sm *sm, struct mf_client_req *req)
 {
     struct mf_client_req *before = NULL;
     sm->slots[req->id & SLOT_MASK] = NULL;
-    sm->open_count--;
+    if (--sm->open_count == 0)
+        sm->req_next_ns = UINT64_MAX; /* no wake-up for deadlines that are gone */
     if (req->sent)
         return;
     struct mf_client_req *at = sm->unsent_head;
@@ -169,8 +172,9 @@ static void finish(struct mf_client_sm *sm, struct mf_client_req *req,
 static void finish_error(struct mf_client_sm *sm, struct mf_client_req *req, int rc,
                          const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* "get "key" at store tcp://...: <text>". A change that was sent and has timed out stays in the table
- * without its callback: when its answer comes after all, the record of ephemeral keys must follow. */
+/* "get "key" at store tcp://...: <text>". A change that was sent and has timed out stays in the
+ * table without its callback: when its answer comes after all, the record of ephemeral keys must
+ * follow. */
 static void finish_error(struct mf_client_sm *sm, struct mf_client_req *req, int rc,
                          const char *fmt, ...)
 {
@@ -227,8 +231,8 @@ void mf_client_sm_submit(struct mf_client_sm *sm, uint64_t now_ns, struct mf_cli
     while (sm->slots[sm->slot_hint] != NULL)
         sm->slot_hint = (sm->slot_hint + 1) & SLOT_MASK;
     sm->generation++;
-    req->id = ((sm->generation * MF_STORE_INFLIGHT_MAX) | sm->slot_hint) &
-              (CLIENT_ANNOUNCE_BIT - 1);
+    req->id =
+        ((sm->generation * MF_STORE_INFLIGHT_MAX) | sm->slot_hint) & (CLIENT_ANNOUNCE_BIT - 1);
     mf_put_u32(req->body.data, req->id);
     sm->slots[sm->slot_hint] = req;
     sm->slot_hint = (sm->slot_hint + 1) & SLOT_MASK;
@@ -266,7 +270,8 @@ void mf_cl_req_lost(struct mf_client_sm *sm)
     struct mf_client_req *later = sm->unsent_head;
     sm->unsent_head = NULL;
     sm->unsent_tail = NULL;
-    /* What goes out again does so in its old order: by stream position, then what was never queued. */
+    /* What goes out again does so in its old order: by stream position, then what was never queued.
+     */
     for (;;) {
         struct mf_client_req *first = NULL;
         for (uint32_t i = 0; i < MF_STORE_INFLIGHT_MAX; i++) {
@@ -337,7 +342,8 @@ void mf_cl_req_tick(struct mf_client_sm *sm, uint64_t now_ns)
     }
 }
 
-/* ---- ephemeral keys --------------------------------------------------------------------------- */
+/* ---- ephemeral keys ---------------------------------------------------------------------------
+ */
 
 static struct client_eph **eph_find(struct mf_client_sm *sm, const char *key, size_t len)
 {
@@ -396,8 +402,8 @@ void mf_cl_eph_free_all(struct mf_client_sm *sm)
         eph_drop(&sm->ephs);
 }
 
-/* The answer to an announcement: a key that another session holds now means that this one has lost its
- * place while the store was away. */
+/* The answer to an announcement: a key that another session holds now means that this one has lost
+ * its place while the store was away. */
 static void announced(struct mf_client_sm *sm, const struct mf_smsg_reply *reply)
 {
     char why[256];
@@ -411,12 +417,13 @@ static void announced(struct mf_client_sm *sm, const struct mf_smsg_reply *reply
                  reply->value != NULL && reply->value_len < 128 ? (int)reply->value_len : 0,
                  reply->value != NULL ? (const char *)reply->value : "");
     else
-        snprintf(why, sizeof(why), "key \"%.80s\" belongs to another session since the store's restart",
-                 eph->key);
+        snprintf(why, sizeof(why),
+                 "key \"%.80s\" belongs to another session since the store's restart", eph->key);
     mf_cl_expire(sm, why);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------
+ */
 
 static void finish_list(struct mf_client_sm *sm, struct mf_client_req *req, uint64_t count)
 {
@@ -437,8 +444,8 @@ static void finish_list(struct mf_client_sm *sm, struct mf_client_req *req, uint
         }
     }
     for (size_t i = 0; mf_smsg_get_item(&rd, &item); i++)
-        kvs[i] = (struct mf_store_kv){
-            .key = item.key, .value = item.value, .value_len = item.value_len};
+        kvs[i] =
+            (struct mf_store_kv){.key = item.key, .value = item.value, .value_len = item.value_len};
     finish(sm, req, &(struct mf_store_rsp){.rc = SMEM_OK, .kvs = kvs, .count = have});
     mf_free(kvs);
 }
@@ -460,11 +467,12 @@ static void finish_reply(struct mf_client_sm *sm, struct mf_client_req *req,
     }
     if (req->msg.op != MF_STORE_CAS || reply->swapped)
         eph_update(sm, req, reply->rev);
-    finish(sm, req, &(struct mf_store_rsp){.rc = SMEM_OK,
-                                           .value = reply->value,
-                                           .value_len = reply->value_len,
-                                           .number = (int64_t)reply->number,
-                                           .swapped = reply->swapped != 0});
+    finish(sm, req,
+           &(struct mf_store_rsp){.rc = SMEM_OK,
+                                  .value = reply->value,
+                                  .value_len = reply->value_len,
+                                  .number = (int64_t)reply->number,
+                                  .swapped = reply->swapped != 0});
 }
 
 void mf_cl_req_reply(struct mf_client_sm *sm, const uint8_t *body, size_t len)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shell around a client state machine: brings requests of any thread to the loop's thread, keeps
-// the timer, and lets open and close wait.
+// The shell around a client state machine: brings requests of any thread to the loop's thread,
+// keeps the timer, and lets open and close wait.
 #include "store/client_shell.h"
 
 #include <stdio.h>
@@ -168,7 +168,8 @@ int mf_client_shell_start(struct mf_client_shell *shell, const char *addr, uint6
                   (unsigned long long)ms, out.why[0] != '\0' ? out.why : "still connecting");
 }
 
-/* ---- operations, from any thread -------------------------------------------------------------- */
+/* ---- operations, from any thread --------------------------------------------------------------
+ */
 
 static void submit_on_loop(void *arg)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the TCP client and the local store's client have in common: a client state machine on a loop,
-// its timer, and the operations of struct mf_store from any thread. A link carries its bytes.
+// What the TCP client and the local store's client have in common: a client state machine on a
+// loop, its timer, and the operations of struct mf_store from any thread. A link carries its bytes.
 #ifndef MF_STORE_CLIENT_SHELL_H
 #define MF_STORE_CLIENT_SHELL_H
 

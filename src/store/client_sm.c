@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The store client's connection and session: connecting with a growing pause, HELLO, heartbeats both
-// ways, what happens when the connection breaks, and the end of the session.
+// The store client's connection and session: connecting with a growing pause, HELLO, heartbeats
+// both ways, what happens when the connection breaks, and the end of the session.
 #include "store/client_sm.h"
 
 #include <inttypes.h>
@@ -75,7 +75,8 @@ void mf_cl_drop(struct mf_client_sm *sm, const char *why)
     set_why(sm, why);
 }
 
-/* ---- output ----------------------------------------------------------------------------------- */
+/* ---- output -----------------------------------------------------------------------------------
+ */
 
 void mf_cl_begin(struct mf_client_sm *sm, uint8_t type, struct mf_wr *wr)
 {
@@ -113,7 +114,8 @@ static void send_empty(struct mf_client_sm *sm, uint8_t type)
     mf_cl_end(sm, &wr);
 }
 
-/* ---- the session ------------------------------------------------------------------------------ */
+/* ---- the session ------------------------------------------------------------------------------
+ */
 
 void mf_cl_expire(struct mf_client_sm *sm, const char *why)
 {
@@ -207,7 +209,8 @@ void mf_client_sm_bytes(struct mf_client_sm *sm, uint64_t now_ns, const void *da
         mf_cl_drop(sm, mf_err_msg());
 }
 
-/* ---- the connection --------------------------------------------------------------------------- */
+/* ---- the connection ---------------------------------------------------------------------------
+ */
 
 enum mf_client_want mf_client_sm_want(const struct mf_client_sm *sm, uint64_t now_ns)
 {

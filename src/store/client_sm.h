@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The store's client as a pure state machine: requests, watches, bytes and time go in; bytes to send
-// and the wish to connect or disconnect come out, and the callbacks of requests, watches and the session
-// run inside these calls. The TCP client, the local store and the simulation are shells around it. One
-// caller at a time; callbacks may submit, watch and unwatch, and must not feed bytes or time.
+// The store's client as a pure state machine: requests, watches, bytes and time go in; bytes to
+// send and the wish to connect or disconnect come out, and the callbacks of requests, watches and
+// the session run inside these calls. The TCP client, the local store and the simulation are shells
+// around it. One caller at a time; callbacks may submit, watch and unwatch, and must not feed bytes
+// or time.
 #ifndef MF_STORE_CLIENT_SM_H
 #define MF_STORE_CLIENT_SM_H
 
@@ -30,10 +31,11 @@ int mf_client_sm_create(const struct mf_client_sm_cfg *cfg, uint64_t now_ns,
 /** Requests that are still open end with SMEM_NOT_CONNECTED. NULL is fine. */
 void mf_client_sm_destroy(struct mf_client_sm *sm);
 
-/* ---- requests and watches --------------------------------------------------------------------- */
+/* ---- requests and watches ---------------------------------------------------------------------
+ */
 
-/** Check a request and encode it; may run on any thread. The deadline must be set. SMEM_INVALID_PARAM
- *  with a sentence that names the key or the limit, SMEM_MALLOC_FAILED. */
+/** Check a request and encode it; may run on any thread. The deadline must be set.
+ * SMEM_INVALID_PARAM with a sentence that names the key or the limit, SMEM_MALLOC_FAILED. */
 int mf_client_req_create(const struct mf_store_req *req, mf_store_done_fn done, void *arg,
                          struct mf_client_req **out);
 /** One that was not submitted: done is not called. */
@@ -50,7 +52,8 @@ void mf_client_sm_watch(struct mf_client_sm *sm, uint64_t now_ns, struct mf_clie
 int mf_client_sm_unwatch(struct mf_client_sm *sm, uint32_t id);
 #define MF_CLIENT_WATCH_BIT 0x80000000u
 
-/* ---- the connection --------------------------------------------------------------------------- */
+/* ---- the connection ---------------------------------------------------------------------------
+ */
 
 enum mf_client_want { MF_CLIENT_NOTHING, MF_CLIENT_CONNECT, MF_CLIENT_DISCONNECT };
 
@@ -66,7 +69,8 @@ void mf_client_sm_bytes(struct mf_client_sm *sm, uint64_t now_ns, const void *da
 size_t mf_client_sm_output(const struct mf_client_sm *sm, const uint8_t **data);
 void mf_client_sm_sent(struct mf_client_sm *sm, uint64_t now_ns, size_t len);
 void mf_client_sm_tick(struct mf_client_sm *sm, uint64_t now_ns);
-/** When the next tick, or question what the machine wants, is due; UINT64_MAX: not before bytes come. */
+/** When the next tick, or question what the machine wants, is due; UINT64_MAX: not before bytes
+ * come. */
 uint64_t mf_client_sm_next_ns(const struct mf_client_sm *sm);
 
 /** Another address in sentences from now on; drop the present connection when `now`. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Watches of a store client. The server sends a change once to a connection; here it is given to each
-// watch whose prefix it has and whose first state has arrived.
+// Watches of a store client. The server sends a change once to a connection; here it is given to
+// each watch whose prefix it has and whose first state has arrived.
 #include <string.h>
 
 #include "base/alloc.h"

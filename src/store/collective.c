@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Barrier, allgather and rank allocation. All state is in keys below the caller's name; who comes last
-// opens the door for the others, and who leaves last removes the keys.
+// Barrier, allgather and rank allocation. All state is in keys below the caller's name; who comes
+// last opens the door for the others, and who leaves last removes the keys.
 #include "store/collective.h"
 
 #include <inttypes.h>
@@ -23,12 +23,14 @@ static int make_key(char out[MF_KEY_MAX + 1], const char *name, const char *tail
 {
     int len = snprintf(out, MF_KEY_MAX + 1, "%s%s", name, tail);
     if (len < 0 || (size_t)len > MF_KEY_MAX)
-        return mf_err(SMEM_INVALID_PARAM, "the name \"%.40s...\" is too long: key of %d bytes of %u",
-                      name, len, MF_KEY_MAX);
+        return mf_err(SMEM_INVALID_PARAM,
+                      "the name \"%.40s...\" is too long: key of %d bytes of %u", name, len,
+                      MF_KEY_MAX);
     return SMEM_OK;
 }
 
-/* ---- barrier ---------------------------------------------------------------------------------- */
+/* ---- barrier ----------------------------------------------------------------------------------
+ */
 
 struct door {
     char arrived[MF_KEY_MAX + 1], open[MF_KEY_MAX + 1], left[MF_KEY_MAX + 1];
@@ -51,6 +53,13 @@ static uint64_t ask_ns(struct mf_store *store, uint64_t deadline_ns)
     return deadline_ns - part;
 }
 
+/* The deadline of that question; somewhat later than the caller's when the wait ended late. */
+static uint64_t asked_ns(struct mf_store *store, uint64_t deadline_ns)
+{
+    uint64_t least = mf_deadline_ns(store->env, ASK_MS);
+    return deadline_ns > least ? deadline_ns : least;
+}
+
 /* Wait until somebody sets the key; the value is not wanted. */
 static int wait_open(struct mf_store *store, const char *key, uint64_t deadline_ns)
 {
@@ -62,7 +71,8 @@ static int wait_open(struct mf_store *store, const char *key, uint64_t deadline_
     return rc;
 }
 
-/* The last one that leaves removes the keys. What cannot be removed stays: the caller is through. */
+/* The last one that leaves removes the keys. What cannot be removed stays: the caller is through.
+ */
 static void leave_door(struct mf_store *store, const struct door *door, uint32_t count,
                        uint64_t deadline_ns)
 {
@@ -99,9 +109,9 @@ int mf_store_barrier(struct mf_store *store, const char *name, uint32_t count, u
     if (rc == SMEM_TIMEOUT) {
         struct mf_err_rec err;
         mf_err_save(&err);
-        if (mf_store_add(store, door.arrived, 0, deadline_ns, &arrived) == SMEM_OK)
-            return mf_err(SMEM_TIMEOUT, "barrier \"%.80s\": %" PRId64 " of %u arrived in time", name,
-                          arrived, count);
+        if (mf_store_add(store, door.arrived, 0, asked_ns(store, deadline_ns), &arrived) == SMEM_OK)
+            return mf_err(SMEM_TIMEOUT, "barrier \"%.80s\": %" PRId64 " of %u arrived in time",
+                          name, arrived, count);
         mf_err_restore(&err);
     }
     if (rc != SMEM_OK)
@@ -110,7 +120,8 @@ int mf_store_barrier(struct mf_store *store, const char *name, uint32_t count, u
     return SMEM_OK;
 }
 
-/* ---- allgather -------------------------------------------------------------------------------- */
+/* ---- allgather --------------------------------------------------------------------------------
+ */
 
 struct gather {
     struct mf_store *store;
@@ -141,10 +152,11 @@ static int gather_append(const struct gather *g, const char *key, const uint8_t 
     if (rc != SMEM_OK)
         return rc;
     if (total % each != 0 || total > each * g->count)
-        return mf_err(SMEM_INVALID_PARAM,
-                      "%zu bytes gathered are not up to %u records of %zu: sizes or counts differ, or "
-                      "the name is used twice",
-                      total, g->count, each);
+        return mf_err(
+            SMEM_INVALID_PARAM,
+            "%zu bytes gathered are not up to %u records of %zu: sizes or counts differ, or "
+            "the name is used twice",
+            total, g->count, each);
     *whole = total == each * g->count;
     return SMEM_OK;
 }
@@ -164,9 +176,10 @@ static int gather_unpack(const struct gather *g, const void *data, size_t data_l
         uint32_t bytes = mf_rd_u32(&rd);
         const void *piece = mf_rd_bytes(&rd, bytes);
         if (rd.bad || rank >= g->count || bytes != len || seen[rank]) {
-            rc = mf_err(SMEM_INVALID_PARAM,
-                        "record %u of rank %u with %u bytes: expected each of %u ranks once with %zu",
-                        i, rank, bytes, g->count, len);
+            rc = mf_err(
+                SMEM_INVALID_PARAM,
+                "record %u of rank %u with %u bytes: expected each of %u ranks once with %zu", i,
+                rank, bytes, g->count, len);
             break;
         }
         seen[rank] = 1;
@@ -201,7 +214,8 @@ static int gather_piece(const struct gather *g, const uint8_t *send, size_t at, 
     struct mf_err_rec err;
     mf_err_save(&err);
     if (rc == SMEM_OK || rc == SMEM_TIMEOUT) {
-        int got = mf_store_get(g->store, door.arrived, 0, g->deadline_ns, &data, &data_len);
+        uint64_t until = rc == SMEM_OK ? g->deadline_ns : asked_ns(g->store, g->deadline_ns);
+        int got = mf_store_get(g->store, door.arrived, 0, until, &data, &data_len);
         if (rc == SMEM_TIMEOUT && got == SMEM_OK) {
             size_t arrived = data_len / (len + GATHER_HEADER);
             mf_free(data);
@@ -245,7 +259,8 @@ int mf_store_allgather(struct mf_store *store, const char *name, uint32_t rank, 
     return SMEM_OK;
 }
 
-/* ---- ranks ------------------------------------------------------------------------------------ */
+/* ---- ranks ------------------------------------------------------------------------------------
+ */
 
 struct claim {
     struct mf_store *store;
@@ -293,7 +308,8 @@ static bool mark_taken(void *arg, const struct mf_store_kv *kv)
     return true;
 }
 
-/* A rank that nobody holds now, the `turn`th of them, so that several newcomers do not want the same. */
+/* A rank that nobody holds now, the `turn`th of them, so that several newcomers do not want the
+ * same. */
 static int find_free(const struct claim *claim, uint64_t turn, uint32_t *out)
 {
     char prefix[MF_KEY_MAX + 1];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The keyspace: one allocation for an entry with its key and one for its value; every change draws a
-// new revision.
+// The keyspace: one allocation for an entry with its key and one for its value; every change draws
+// a new revision.
 #include "store/kv.h"
 
 #include <string.h>
@@ -95,8 +95,9 @@ static int check_room(const struct mf_kv *kv, bool new_key, size_t more)
         return mf_err(SMEM_NO_RESOURCES, "the store holds %zu keys, which is its limit",
                       kv->tree.count);
     if (more > kv->bytes_max || kv->bytes > kv->bytes_max - more)
-        return mf_err(SMEM_NO_RESOURCES, "the store holds %zu bytes, %zu more would pass the limit %zu",
-                      kv->bytes, more, kv->bytes_max);
+        return mf_err(SMEM_NO_RESOURCES,
+                      "the store holds %zu bytes, %zu more would pass the limit %zu", kv->bytes,
+                      more, kv->bytes_max);
     return SMEM_OK;
 }
 
@@ -161,8 +162,8 @@ static int store_at(struct mf_kv *kv, struct mf_kv_entry *entry, const char *key
     return SMEM_OK;
 }
 
-int mf_kv_put(struct mf_kv *kv, const char *key, size_t key_len, const void *value, size_t value_len,
-              struct mf_kv_owner *owner, struct mf_kv_entry **out)
+int mf_kv_put(struct mf_kv *kv, const char *key, size_t key_len, const void *value,
+              size_t value_len, struct mf_kv_owner *owner, struct mf_kv_entry **out)
 {
     struct mf_kv_entry *entry = mf_kv_find(kv, key, key_len);
     int rc = store_at(kv, entry, key, key_len, value, value_len, 0, &entry);
@@ -180,7 +181,8 @@ int mf_kv_append(struct mf_kv *kv, const char *key, size_t key_len, const void *
     struct mf_kv_entry *entry = mf_kv_find(kv, key, key_len);
     size_t at = entry == NULL ? 0 : entry->value_len;
     if (value_len > MF_VALUE_MAX - at)
-        return mf_err(SMEM_NO_RESOURCES, "the value has %zu bytes, %zu more would pass the limit %u",
-                      at, value_len, MF_VALUE_MAX);
+        return mf_err(SMEM_NO_RESOURCES,
+                      "the value has %zu bytes, %zu more would pass the limit %u", at, value_len,
+                      MF_VALUE_MAX);
     return store_at(kv, entry, key, key_len, value, value_len, at, out);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The local store: links that hand a client's bytes straight to the server's state machine, and one
-// place, run(), that carries the answers back, so that neither machine is ever entered from within a
-// call of its own.
+// place, run(), that carries the answers back, so that neither machine is ever entered from within
+// a call of its own.
 #include "store/local.h"
 
 #include <string.h>

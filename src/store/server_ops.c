@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Execution of requests by the store's server. Every request is answered exactly once: with its result,
-// with an error sentence, or later, when it waits. Watchers hear of a change before its author does.
+// Execution of requests by the store's server. Every request is answered exactly once: with its
+// result, with an error sentence, or later, when it waits. Watchers hear of a change before its
+// author does.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,8 +30,8 @@ static void reply(struct mf_server_conn *conn, const struct mf_smsg_reply *msg)
 void mf_srv_reply_error(struct mf_server_conn *conn, uint32_t id, int rc)
 {
     const char *text = mf_err_msg();
-    reply(conn, &(struct mf_smsg_reply){
-                    .id = id, .rc = rc, .value = text, .value_len = strlen(text)});
+    reply(conn,
+          &(struct mf_smsg_reply){.id = id, .rc = rc, .value = text, .value_len = strlen(text)});
 }
 
 void mf_srv_reply_value(struct mf_server_conn *conn, uint32_t id, const struct mf_kv_entry *entry)
@@ -56,7 +57,8 @@ static struct mf_kv_entry *find(struct mf_server_conn *conn, const struct mf_sms
 static int put(struct mf_server_conn *conn, const struct mf_smsg_request *req,
                struct mf_kv_owner *owner, struct mf_kv_entry **out)
 {
-    int rc = mf_kv_put(&conn->sm->kv, req->key, req->key_len, req->value, req->value_len, owner, out);
+    int rc =
+        mf_kv_put(&conn->sm->kv, req->key, req->key_len, req->value, req->value_len, owner, out);
     if (rc == SMEM_OK)
         changed(conn->sm, *out);
     return rc;
@@ -136,8 +138,8 @@ static int op_add(struct mf_server_conn *conn, const struct mf_smsg_request *req
     text_req.value_len = (size_t)snprintf(text, sizeof(text), "%" PRId64, sum);
     rc = put(conn, &text_req, NULL, &entry);
     if (rc == SMEM_OK)
-        reply(conn, &(struct mf_smsg_reply){
-                        .id = req->id, .number = (uint64_t)sum, .rev = entry->rev});
+        reply(conn,
+              &(struct mf_smsg_reply){.id = req->id, .number = (uint64_t)sum, .rev = entry->rev});
     return rc;
 }
 
@@ -153,8 +155,8 @@ static int op_append(struct mf_server_conn *conn, const struct mf_smsg_request *
     if (rc != SMEM_OK)
         return rc;
     changed(conn->sm, entry);
-    reply(conn, &(struct mf_smsg_reply){
-                    .id = req->id, .number = entry->value_len, .rev = entry->rev});
+    reply(conn,
+          &(struct mf_smsg_reply){.id = req->id, .number = entry->value_len, .rev = entry->rev});
     return SMEM_OK;
 }
 
@@ -168,10 +170,9 @@ static int op_cas(struct mf_server_conn *conn, const struct mf_smsg_request *req
 {
     struct mf_kv_entry *entry = find(conn, req);
     struct mf_smsg_reply msg = {.id = req->id, .swapped = 1};
-    bool match = entry == NULL
-                     ? req->expect == NULL
-                     : req->expect != NULL && req->expect_len == entry->value_len &&
-                           memcmp(req->expect, value_of(entry), entry->value_len) == 0;
+    bool match = entry == NULL ? req->expect == NULL
+                               : req->expect != NULL && req->expect_len == entry->value_len &&
+                                     memcmp(req->expect, value_of(entry), entry->value_len) == 0;
     if (!match) {
         msg.swapped = 0;
         if (entry != NULL) {
@@ -265,9 +266,9 @@ static int op_list(struct mf_server_conn *conn, const struct mf_smsg_request *re
     return SMEM_OK;
 }
 
-/* Who keeps a key that a restored session announces and another session holds already? During recovery
- * the announcement beats a newcomer, and of two announcements the later change in the store's former
- * life; after recovery who holds it keeps it. */
+/* Who keeps a key that a restored session announces and another session holds already? During
+ * recovery the announcement beats a newcomer, and of two announcements the later change in the
+ * store's former life; after recovery who holds it keeps it. */
 static bool announce_wins(struct mf_server_conn *conn, uint64_t now_ns,
                           const struct mf_kv_entry *entry, uint64_t rev)
 {

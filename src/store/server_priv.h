@@ -33,7 +33,7 @@ struct mf_server_conn {
     uint64_t heard_ns;
     char peer[80];
 
-    bool session; /* alive: the fields below count, and session_node is in the tree */
+    bool session;  /* alive: the fields below count, and session_node is in the tree */
     bool reopened; /* it lived on the server that ran here before */
     uint32_t session_ms;
     uint64_t session_id;
@@ -53,8 +53,8 @@ struct mf_server_sm {
     uint64_t next_ns;       /* not later than the earliest expiry */
     uint64_t recover_until; /* 0: nobody from before a restart has shown up */
     struct mf_kv kv;
-    struct mf_tree sessions; /* by session id */
-    struct mf_tree watched;  /* distinct prefixes */
+    struct mf_tree sessions;              /* by session id */
+    struct mf_tree watched;               /* distinct prefixes */
     uint32_t prefix_lens[MF_KEY_MAX + 1]; /* how many of them have this length */
     struct mf_tree awaited;               /* keys that somebody waits for */
     struct mf_srv_wait *held;             /* newcomers' requests during recovery, oldest first */
@@ -84,12 +84,13 @@ static inline struct mf_server_conn *mf_srv_conn_of(struct mf_kv_owner *owner)
 /* server_ops.c */
 void mf_srv_request(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t *body, size_t len);
 /** Execute a request that was held, now. */
-void mf_srv_execute(struct mf_server_conn *conn, uint64_t now_ns, const struct mf_smsg_request *req);
+void mf_srv_execute(struct mf_server_conn *conn, uint64_t now_ns,
+                    const struct mf_smsg_request *req);
 /** REPLY with the thread's error sentence. */
 void mf_srv_reply_error(struct mf_server_conn *conn, uint32_t id, int rc);
 void mf_srv_reply_value(struct mf_server_conn *conn, uint32_t id, const struct mf_kv_entry *entry);
-/** Items of all keys with the prefix, in frames of `type`; false when they are too many bytes for one
- *  answer (the sentence says so). `sync`: with the flags of a SYNC message. */
+/** Items of all keys with the prefix, in frames of `type`; false when they are too many bytes for
+ * one answer (the sentence says so). `sync`: with the flags of a SYNC message. */
 bool mf_srv_send_items(struct mf_server_conn *conn, uint8_t type, uint32_t id, const char *prefix,
                        size_t prefix_len, bool sync, size_t *count);
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The store server's connections, sessions and time. A session lives on exactly one connection; when
-// it ends, its watches and waiting requests go first and its ephemeral keys after them, so that it
-// hears nothing of its own end. Connections are freed in mf_server_sm_closed alone.
+// The store server's connections, sessions and time. A session lives on exactly one connection;
+// when it ends, its watches and waiting requests go first and its ephemeral keys after them, so
+// that it hears nothing of its own end. Connections are freed in mf_server_sm_closed alone.
 #include "store/server_sm.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -57,7 +58,8 @@ void mf_server_sm_destroy(struct mf_server_sm *sm)
     mf_free(sm);
 }
 
-/* ---- output ----------------------------------------------------------------------------------- */
+/* ---- output -----------------------------------------------------------------------------------
+ */
 
 void mf_srv_mark_ready(struct mf_server_conn *conn)
 {
@@ -172,7 +174,8 @@ enum mf_conn_want mf_server_conn_want(const struct mf_server_conn *conn)
     return conn->state == CONN_FLUSH ? MF_CONN_FLUSH_CLOSE : MF_CONN_KEEP;
 }
 
-/* ---- sessions --------------------------------------------------------------------------------- */
+/* ---- sessions ---------------------------------------------------------------------------------
+ */
 
 bool mf_server_sm_recovering(const struct mf_server_sm *sm, uint64_t now_ns)
 {
@@ -191,6 +194,18 @@ static void due(struct mf_server_sm *sm, uint64_t at_ns)
         sm->next_ns = at_ns;
 }
 
+/* The rank that a key says its session holds; UINT32_MAX when it says nothing of the kind. */
+static uint32_t rank_of_key(const char *key)
+{
+    static const char prefix[] = MF_STORE_RANK_KEYS;
+    size_t len = sizeof(prefix) - 1;
+    char *end = NULL;
+    if (strncmp(key, prefix, len) != 0 || key[len] < '0' || key[len] > '9')
+        return UINT32_MAX;
+    unsigned long rank = strtoul(key + len, &end, 10);
+    return *end == '\0' && rank < MF_WORLD_MAX ? (uint32_t)rank : UINT32_MAX;
+}
+
 /* `broken`: by silence or a closed connection, not by the client's wish. */
 static void end_session(struct mf_server_conn *conn, bool broken)
 {
@@ -201,13 +216,15 @@ static void end_session(struct mf_server_conn *conn, bool broken)
     mf_tree_remove(&sm->sessions, &conn->session_node);
     mf_srv_watch_drop_all(conn);
     mf_srv_wait_drop_all(conn);
+    uint32_t rank = UINT32_MAX;
     while (conn->owner.owned != NULL) {
         struct mf_kv_entry *entry = conn->owner.owned;
+        rank = rank == UINT32_MAX ? rank_of_key(entry->key) : rank;
         mf_srv_publish(sm, broken ? MF_SMSG_EXPIRE : MF_SMSG_DELETE, entry);
         mf_kv_remove(&sm->kv, entry);
     }
     if (broken && sm->cfg.on_broken != NULL)
-        sm->cfg.on_broken(sm->cfg.on_broken_arg, conn->session_id);
+        sm->cfg.on_broken(sm->cfg.on_broken_arg, conn->session_id, rank);
 }
 
 void mf_srv_expel(struct mf_server_conn *conn, const char *why)
@@ -289,7 +306,8 @@ static void on_hello(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t
     due(sm, expiry_ns(conn));
 }
 
-/* ---- input ------------------------------------------------------------------------------------ */
+/* ---- input ------------------------------------------------------------------------------------
+ */
 
 struct feed_arg {
     struct mf_server_conn *conn;
@@ -303,7 +321,8 @@ static void on_heartbeat(struct mf_server_conn *conn)
     mf_srv_send_end(conn, &wr);
 }
 
-static void on_id_message(struct mf_server_conn *conn, uint8_t type, const uint8_t *body, size_t len)
+static void on_id_message(struct mf_server_conn *conn, uint8_t type, const uint8_t *body,
+                          size_t len)
 {
     uint32_t id;
     if (mf_smsg_get_id(body, len, &id) != SMEM_OK)
@@ -372,7 +391,8 @@ void mf_server_sm_bytes(struct mf_server_sm *sm, uint64_t now_ns, struct mf_serv
     }
 }
 
-/* ---- connections and time --------------------------------------------------------------------- */
+/* ---- connections and time ---------------------------------------------------------------------
+ */
 
 int mf_server_sm_open(struct mf_server_sm *sm, uint64_t now_ns, const char *peer, void *user,
                       struct mf_server_conn **out)
@@ -435,14 +455,16 @@ static void expire(struct mf_server_conn *conn)
     mf_srv_expel(conn, text);
 }
 
-/* This thread did not run for a while: nobody could be heard, so nobody was silent. */
+/* This thread did not run for a while: nobody could be heard, so nobody was silent. Each session
+ * has half of its time from now on, which is more than the time between two heartbeats. */
 static void forgive(struct mf_server_sm *sm, uint64_t now_ns)
 {
     if (now_ns - sm->next_ns < LATE_NS)
         return;
     for (struct mf_server_conn *conn = sm->conns; conn != NULL; conn = conn->next) {
-        uint64_t heard = conn->heard_ns + (now_ns - sm->next_ns);
-        conn->heard_ns = heard < now_ns ? heard : now_ns;
+        uint64_t grace = conn->session_ms * MF_NS_PER_MS / 2;
+        if (conn->state == CONN_OPEN && expiry_ns(conn) < now_ns + grace)
+            conn->heard_ns = now_ns - grace;
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests that wait in the server: GETs for a key that is not there yet, and newcomers' claims during
-// recovery. Their deadlines are the client's business: it cancels what it no longer waits for.
+// Requests that wait in the server: GETs for a key that is not there yet, and newcomers' claims
+// during recovery. Their deadlines are the client's business: it cancels what it no longer waits
+// for.
 #include <string.h>
 
 #include "base/alloc.h"

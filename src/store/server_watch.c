@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Watches of prefixes and the events that go to them. Distinct prefixes stand in a tree with their
-// watchers; a change looks up each prefix length in use, encodes its event once, and a connection gets
-// it once, however many of its watches match (the client sorts it out).
+// watchers; a change looks up each prefix length in use, encodes its event once, and a connection
+// gets it once, however many of its watches match (the client sorts it out).
 #include <string.h>
 
 #include "base/alloc.h"

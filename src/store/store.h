@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control plane's key-value service as its users see it: one table of operations that every back
-// end (local, the embedded TCP server; later etcd) fills, and calls on top of it that wait. Barrier,
-// allgather and rank allocation (collective.h) are written once, on these operations alone.
+// The control plane's key-value service as its users see it: one table of operations that every
+// back end (local, the embedded TCP server; later etcd) fills, and calls on top of it that wait.
+// Barrier, allgather and rank allocation (collective.h) are written once, on these operations
+// alone.
 #ifndef MF_STORE_STORE_H
 #define MF_STORE_STORE_H
 
@@ -32,7 +33,7 @@ enum {
 struct mf_store_req {
     enum mf_store_op op;
     uint32_t flags;
-    const char *key; /* 1..MF_KEY_MAX bytes, any but NUL; LIST: the prefix, may be "" */
+    const char *key;   /* 1..MF_KEY_MAX bytes, any but NUL; LIST: the prefix, may be "" */
     const void *value; /* SET, APPEND, CAS. CAS with value NULL removes the key. */
     size_t value_len;
     const void *expect; /* CAS: what must be there; NULL: the key must be absent */
@@ -53,8 +54,8 @@ struct mf_store_rsp {
     const char *msg;   /* the sentence when rc is not SMEM_OK */
     const void *value; /* GET; CAS that did not swap: what is there, NULL when absent */
     size_t value_len;
-    int64_t number; /* ADD, APPEND */
-    bool swapped;   /* CAS (rc is SMEM_OK either way) */
+    int64_t number;                /* ADD, APPEND */
+    bool swapped;                  /* CAS (rc is SMEM_OK either way) */
     const struct mf_store_kv *kvs; /* LIST */
     size_t count;
 };
@@ -98,16 +99,19 @@ struct mf_store_cfg {
 
 struct mf_store_ops {
     const char *name; /* "tcp", "local" */
-    /** Never blocks. SMEM_OK: done will be called. Else it will not, and the sentence is recorded. */
+    /** Never blocks. SMEM_OK: done will be called. Else it will not, and the sentence is recorded.
+     */
     int (*submit)(struct mf_store *store, const struct mf_store_req *req, mf_store_done_fn done,
                   void *arg);
-    /** Watch all keys with a prefix. Events come in the order of the store's changes. After unwatch has
-     *  returned (it waits for a running callback unless called from it) none comes any more. */
-    int (*watch)(struct mf_store *store, const char *prefix, mf_watch_fn fn, void *arg, uint32_t *id);
+    /** Watch all keys with a prefix. Events come in the order of the store's changes. After unwatch
+     * has returned (it waits for a running callback unless called from it) none comes any more. */
+    int (*watch)(struct mf_store *store, const char *prefix, mf_watch_fn fn, void *arg,
+                 uint32_t *id);
     int (*unwatch)(struct mf_store *store, uint32_t id);
     /** Try another address at the next connect; drop the present connection when `now` is true. */
     int (*set_url)(struct mf_store *store, const char *url, bool now);
-    /** End the session: the store removes its ephemeral keys at once. Waits at most `deadline_ns`. */
+    /** End the session: the store removes its ephemeral keys at once. Waits at most `deadline_ns`.
+     */
     void (*close)(struct mf_store *store, uint64_t deadline_ns);
 };
 
@@ -119,7 +123,8 @@ struct mf_store {
     uint32_t request_ms;
 };
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------
+ */
 
 /** A parsed store URL: tcp://a.b.c.d:port or tcp://[v6]:port; port 0..65535. */
 struct mf_store_url {
@@ -128,18 +133,19 @@ struct mf_store_url {
     uint16_t port;
 };
 
-/** SMEM_INVALID_PARAM with a sentence that says where the text stops being a URL; etcd:// and reg://
- *  are refused with a sentence of their own. */
+/** SMEM_INVALID_PARAM with a sentence that says where the text stops being a URL; etcd:// and
+ * reg:// are refused with a sentence of their own. */
 int mf_store_url_parse(const char *url, struct mf_store_url *out);
 
-/** Connect and open the session; retries until the deadline while nothing listens there. `*out` is owned:
- *  close with mf_store_close. Blocks; not on the loop's thread. */
+/** Connect and open the session; retries until the deadline while nothing listens there. `*out` is
+ * owned: close with mf_store_close. Blocks; not on the loop's thread. */
 int mf_store_open(const struct mf_store_cfg *cfg, const char *url, uint64_t deadline_ns,
                   struct mf_store **out);
 /** End the session and free the client. NULL is fine. Not on the loop's thread. */
 void mf_store_close(struct mf_store *store, uint64_t deadline_ns);
 
-/* ---- calls that wait; from any thread but the loop's ------------------------------------------- */
+/* ---- calls that wait; from any thread but the loop's -------------------------------------------
+ */
 
 int mf_store_set(struct mf_store *store, const char *key, const void *value, size_t len,
                  uint32_t flags, uint64_t deadline_ns);
@@ -150,8 +156,8 @@ int mf_store_add(struct mf_store *store, const char *key, int64_t add, uint64_t 
                  int64_t *value);
 int mf_store_append(struct mf_store *store, const char *key, const void *value, size_t len,
                     uint64_t deadline_ns, size_t *total);
-/** *swapped tells. When it did not swap, *was (may be NULL) is what is there, NULL when absent; free with
- *  mf_free. */
+/** *swapped tells. When it did not swap, *was (may be NULL) is what is there, NULL when absent;
+ * free with mf_free. */
 int mf_store_cas(struct mf_store *store, const char *key, const void *expect, size_t expect_len,
                  const void *value, size_t len, uint32_t flags, uint64_t deadline_ns, bool *swapped,
                  void **was, size_t *was_len);
@@ -160,12 +166,13 @@ int mf_store_remove(struct mf_store *store, const char *key, uint64_t deadline_n
 int mf_store_list(struct mf_store *store, const char *prefix, uint64_t deadline_ns,
                   bool (*fn)(void *arg, const struct mf_store_kv *kv), void *arg);
 
-/* ---- the embedded server ------------------------------------------------------------------------ */
+/* ---- the embedded server ------------------------------------------------------------------------
+ */
 
 struct mf_store_server;
 
-/** Bind, listen, and serve on a thread of its own. port 0 takes a free one. SMEM_RES_IN_USE when the
- *  address is occupied (the sentence names it). */
+/** Bind, listen, and serve on a thread of its own. port 0 takes a free one. SMEM_RES_IN_USE when
+ * the address is occupied (the sentence names it). */
 int mf_store_server_create(const struct mf_env *env, const char *url, struct mf_store_server **out);
 void mf_store_server_destroy(struct mf_store_server *server);
 /** "tcp://host:port" with the real port. Borrowed until destroy. */
@@ -184,8 +191,16 @@ void mf_store_server_get_status(struct mf_store_server *server, struct mf_store_
 /** Copy a key's value into buf; false when it is absent or longer than cap. From any thread. */
 bool mf_store_server_read(struct mf_store_server *server, const char *key, uint8_t *buf, size_t cap,
                           size_t *len);
-/** How often sessions ended by silence or a closed connection call `fn(arg, session id)`; NULL clears. */
-void mf_store_server_set_broken_fn(struct mf_store_server *server,
-                                   void (*fn)(void *arg, uint64_t session_id), void *arg);
+/** Below these keys sessions hold ranks (collective.h, prefix "world/"); the server reads them only
+ * to say whose session has ended. */
+#define MF_STORE_RANK_KEYS "world/rank/"
+
+/** A session ended by silence or a closed connection; `rank` is the one that it held, UINT32_MAX:
+ * none. */
+typedef void (*mf_store_broken_fn)(void *arg, uint64_t session_id, uint32_t rank);
+/** Called on the server's thread; NULL clears. After the call has returned the old one is not
+ * running. */
+void mf_store_server_set_broken_fn(struct mf_store_server *server, mf_store_broken_fn fn,
+                                   void *arg);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The calls that wait: each submits one request and sleeps until its callback has run. The client ends
-// every request by its deadline, so the sleep ends too.
+// The calls that wait: each submits one request and sleeps until its callback has run. The client
+// ends every request by its deadline, so the sleep ends too.
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,8 +50,8 @@ static struct mf_store_kv *copy_kvs(const struct mf_store_kv *kvs, size_t count)
         size_t key_bytes = strlen(kvs[i].key) + 1;
         memcpy(at, kvs[i].key, key_bytes);
         memcpy(at + key_bytes, kvs[i].value, kvs[i].value_len);
-        copy[i] = (struct mf_store_kv){
-            .key = at, .value = at + key_bytes, .value_len = kvs[i].value_len};
+        copy[i] =
+            (struct mf_store_kv){.key = at, .value = at + key_bytes, .value_len = kvs[i].value_len};
         at += key_bytes + kvs[i].value_len;
     }
     return copy;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The TCP client of the store: a non-blocking socket as the link of a client shell. Reading is always
-// armed, so that a closed connection is noticed while output waits.
+// The TCP client of the store: a non-blocking socket as the link of a client shell. Reading is
+// always armed, so that a closed connection is noticed while output waits.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The embedded store server: a listening socket and its connections around a server state machine, on a
-// loop of its own. What one turn of the loop changes goes out in one write to each client.
+// The embedded store server: a listening socket and its connections around a server state machine,
+// on a loop of its own. What one turn of the loop changes goes out in one write to each client.
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -42,7 +42,7 @@ struct mf_store_server {
     uint64_t timer_ns, start_ns;
     bool flush_pending;
     uint8_t *buf; /* READ_BYTES */
-    void (*broken_fn)(void *arg, uint64_t session_id);
+    mf_store_broken_fn broken_fn;
     void *broken_arg;
     char url[96];
     uint32_t fd_hint;
@@ -175,7 +175,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* ---- accepting -------------------------------------------------------------------------------- */
+/* ---- accepting --------------------------------------------------------------------------------
+ */
 
 static int slot_take(struct mf_store_server *server, int fd, uint32_t *out)
 {
@@ -242,8 +243,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
     for (int i = 0; i < ACCEPT_ROUNDS; i++) {
         struct sockaddr_storage addr = {0};
         socklen_t len = sizeof(addr);
-        int fd =
-            accept4(listener, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(listener, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             break;
         if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
@@ -268,7 +268,7 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 
 static int listen_failed(int error, const char *url)
 {
-    int rc = error == EADDRINUSE ? SMEM_RES_IN_USE
+    int rc = error == EADDRINUSE      ? SMEM_RES_IN_USE
              : error == EADDRNOTAVAIL ? SMEM_INVALID_PARAM
                                       : SMEM_ERROR;
     return mf_err_sys(rc, error, "store server: listen on %.100s", url);
@@ -297,20 +297,22 @@ static int listen_on(struct mf_store_server *server, const char *text,
     snprintf(server->url, sizeof(server->url), "tcp://%s", name);
     bool loopback = strncmp(url->host, "127.", 4) == 0 || strcmp(url->host, "::1") == 0;
     if (!loopback)
-        mf_log(server->env->log, MF_LOG_WARN, "store",
-               "store %s: anyone who reaches this address can read and write the control plane; use "
-               "a loopback address, or keep strangers out of this network",
-               server->url);
+        mf_log(
+            server->env->log, MF_LOG_WARN, "store",
+            "store %s: anyone who reaches this address can read and write the control plane; use "
+            "a loopback address, or keep strangers out of this network",
+            server->url);
     return SMEM_OK;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------
+ */
 
-static void on_broken(void *arg, uint64_t session_id)
+static void on_broken(void *arg, uint64_t session_id, uint32_t rank)
 {
     struct mf_store_server *server = arg;
     if (server->broken_fn != NULL)
-        server->broken_fn(server->broken_arg, session_id);
+        server->broken_fn(server->broken_arg, session_id, rank);
 }
 
 static void start_on_loop(void *arg)
@@ -441,7 +443,7 @@ void mf_store_server_get_status(struct mf_store_server *server, struct mf_store_
 
 struct broken_arg {
     struct mf_store_server *server;
-    void (*fn)(void *arg, uint64_t session_id);
+    mf_store_broken_fn fn;
     void *arg;
 };
 
@@ -452,8 +454,7 @@ static void broken_on_loop(void *arg)
     in->server->broken_arg = in->arg;
 }
 
-void mf_store_server_set_broken_fn(struct mf_store_server *server,
-                                   void (*fn)(void *arg, uint64_t session_id), void *arg)
+void mf_store_server_set_broken_fn(struct mf_store_server *server, mf_store_broken_fn fn, void *arg)
 {
     struct broken_arg in = {.server = server, .fn = fn, .arg = arg};
     mf_loop_call(server->loop, broken_on_loop, &in);

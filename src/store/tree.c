@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The treap: a search tree by key and a heap by random priority, which keeps it balanced. Insert and
-// remove walk down once, without recursion.
+// The treap: a search tree by key and a heap by random priority, which keeps it balanced. Insert
+// and remove walk down once, without recursion.
 #include "store/tree.h"
 
 #include <string.h>

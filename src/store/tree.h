@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An ordered map of byte strings: a treap of nodes that live inside their owners, threaded in order of
-// key. No operation allocates, so none can fail half-way.
+// An ordered map of byte strings: a treap of nodes that live inside their owners, threaded in order
+// of key. No operation allocates, so none can fail half-way.
 #ifndef MF_STORE_TREE_H
 #define MF_STORE_TREE_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Store URLs: tcp://a.b.c.d:port and tcp://[v6]:port, numeric addresses only, so that parsing never asks
-// a name server.
+// Store URLs: tcp://a.b.c.d:port and tcp://[v6]:port, numeric addresses only, so that parsing never
+// asks a name server.
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cutting a byte stream into frames, and queueing frames for sending. A header is judged as soon as its
-// eight bytes are there, before anything is allocated for the body.
+// Cutting a byte stream into frames, and queueing frames for sending. A header is judged as soon as
+// its eight bytes are there, before anything is allocated for the body.
 #include "wire/frame.h"
 
 #include "base/err.h"

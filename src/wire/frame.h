@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames on a byte stream: an 8-byte header (magic, version, type, length), the collector that makes
-// frames of whatever pieces arrive, and the queue of bytes to send. Both ends of the store use it.
+// Frames on a byte stream: an 8-byte header (magic, version, type, length), the collector that
+// makes frames of whatever pieces arrive, and the queue of bytes to send. Both ends of the store
+// use it.
 #ifndef MF_WIRE_FRAME_H
 #define MF_WIRE_FRAME_H
 
@@ -18,7 +19,8 @@
 /** One whole frame. False ends the feed: what follows is dropped. */
 typedef bool (*mf_frame_fn)(void *arg, uint8_t type, const uint8_t *body, size_t len);
 
-/** Collects frames. It holds at most one incomplete frame, and memory only for bytes that arrived. */
+/** Collects frames. It holds at most one incomplete frame, and memory only for bytes that arrived.
+ */
 struct mf_framer {
     struct mf_buf part;
     size_t body_max;

@@ -138,6 +138,7 @@ size_t mf_rec_put_map(uint8_t *buf, const struct mf_rec_map *rec)
         put(&c, rec->v[i].max_hbm, 8);
         put(&c, rec->v[i].max_dram, 8);
         put(&c, rec->v[i].world, 4);
+        put(&c, rec->v[i].closing, 4);
     }
     return (size_t)(c.at - buf);
 }
@@ -173,6 +174,7 @@ int mf_rec_get_map(const void *data, size_t len, struct mf_rec_map *rec)
         rec->v[i].max_hbm = mf_rd_u64(&rd);
         rec->v[i].max_dram = mf_rd_u64(&rd);
         rec->v[i].world = mf_rd_u32(&rd);
+        rec->v[i].closing = mf_rd_u32(&rd);
     }
     rc = get_end(&rd, "pool map");
     for (uint32_t i = 0; i < rec->count && rc == SMEM_OK; i++) {

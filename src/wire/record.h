@@ -32,6 +32,7 @@ struct mf_rec_layout {
     uint64_t base;
     uint64_t max_hbm, max_dram;
     uint32_t world;
+    uint32_t closing; /* not 0: the rank that closed the pool last is taking it out of the map */
 };
 
 /** All pools of the world: one record, so that one compare-and-swap both takes an address range and

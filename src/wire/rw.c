@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bounded reader and the writer. Numbers are put together byte by byte, so that neither alignment
-// nor the byte order of the machine matters; compilers make one load or store of it.
+// The bounded reader and the writer. Numbers are put together byte by byte, so that neither
+// alignment nor the byte order of the machine matters; compilers make one load or store of it.
 #include "wire/rw.h"
 
 #include <string.h>

@@ -10,8 +10,8 @@
 
 #include "base/buf.h"
 
-/** Reads from borrowed bytes. After the first read that does not fit, `bad` stays true and every read
- *  gives zero or NULL. */
+/** Reads from borrowed bytes. After the first read that does not fit, `bad` stays true and every
+ * read gives zero or NULL. */
 struct mf_rd {
     const uint8_t *at;
     const uint8_t *end;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Encoding and decoding of the store's messages. Keys travel with a NUL behind them, so that a decoded
-// message lends its key as C text without a copy.
+// Encoding and decoding of the store's messages. Keys travel with a NUL behind them, so that a
+// decoded message lends its key as C text without a copy.
 #include "wire/store_msg.h"
 
 #include <string.h>

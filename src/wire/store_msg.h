@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The messages of the store protocol: one struct for each, an encoder that appends the message's body
-// and a decoder that checks every length. docs/store.md has the table of the format.
+// The messages of the store protocol: one struct for each, an encoder that appends the message's
+// body and a decoder that checks every length. docs/store.md has the table of the format.
 #ifndef MF_WIRE_STORE_MSG_H
 #define MF_WIRE_STORE_MSG_H
 
@@ -33,7 +33,8 @@ enum mf_smsg_type {
 #define MF_SMSG_HELLO_MAGIC 0x3145524f5453464dull /* "MFSTORE1" */
 /* Before HELLO a server accepts no longer body than this. */
 #define MF_SMSG_HELLO_MAX 256u
-/* One operation more than enum mf_store_op: an ephemeral key set again after the server's restart. */
+/* One operation more than enum mf_store_op: an ephemeral key set again after the server's restart.
+ */
 #define MF_SMSG_OP_ANNOUNCE 100u
 #define MF_SMSG_TEXT_MAX    1024u /* bytes of an error sentence */
 
@@ -71,8 +72,8 @@ struct mf_smsg_request {
     uint8_t flags; /* MF_STORE_EPHEMERAL, MF_STORE_WAIT */
     const char *key;
     size_t key_len;
-    uint64_t number; /* ADD: the summand; ANNOUNCE: the key's revision */
-    const void *value;  /* NULL: none */
+    uint64_t number;   /* ADD: the summand; ANNOUNCE: the key's revision */
+    const void *value; /* NULL: none */
     size_t value_len;
     const void *expect; /* NULL: none */
     size_t expect_len;
@@ -96,7 +97,8 @@ struct mf_smsg_reply {
 
 enum mf_smsg_kind { MF_SMSG_PUT = 0, MF_SMSG_DELETE = 1, MF_SMSG_EXPIRE = 2 };
 
-/** A key and its value, or a key that went: in PART, SYNC and EVENTS. 7 bytes beside key and value. */
+/** A key and its value, or a key that went: in PART, SYNC and EVENTS. 7 bytes beside key and value.
+ */
 struct mf_smsg_item {
     enum mf_smsg_kind kind;
     const char *key; /* NUL-terminated in place */
@@ -116,7 +118,8 @@ void mf_smsg_put_watch(struct mf_wr *wr, const struct mf_smsg_watch *msg);
 void mf_smsg_put_reply(struct mf_wr *wr, const struct mf_smsg_reply *msg);
 void mf_smsg_put_item(struct mf_wr *wr, const struct mf_smsg_item *item);
 
-/* Decoders: SMEM_OK, or SMEM_INVALID_PARAM with a sentence. What they give is borrowed from the body. */
+/* Decoders: SMEM_OK, or SMEM_INVALID_PARAM with a sentence. What they give is borrowed from the
+ * body. */
 int mf_smsg_get_hello(const uint8_t *body, size_t len, struct mf_smsg_hello *out);
 int mf_smsg_get_welcome(const uint8_t *body, size_t len, struct mf_smsg_welcome *out);
 /** msg is copied into `text`, cut off and made printable. */

@@ -134,13 +134,16 @@ static void measure_class(struct mf_cpu_copy *copier, const struct mf_bench_area
         }
     }
     uint32_t rounds = 0;
-    while (rounds < MF_BENCH_ROUNDS && (rounds == 0 || mf_now_ns(copier->env) < until_ns)) {
+    for (; rounds < MF_BENCH_ROUNDS; rounds++) {
+        bool late = mf_now_ns(copier->env) >= until_ns;
+        if (late && rounds > 0) {
+            break;
+        }
         for (uint32_t i = 0; i < count; i++) {
             ns[i][rounds] =
                 mf_bench_sample(copier->env, area, rounds * count + i, class_sample[cls],
                                 sample_kernel, (void *)(uintptr_t)v[i]);
         }
-        rounds++;
     }
     struct choice *choice = &copier->choice[cls];
     choice->memcpy_ns = mf_bench_median(ns[0], rounds);

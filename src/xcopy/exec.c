@@ -84,6 +84,7 @@ static void post_runs(struct job *job, bool network)
     }
 }
 
+/* Staged transfers use the same lanes, so they begin when nothing else is under way there. */
 static void run_plan(struct job *job)
 {
     struct mf_plan *plan = job->plan;
@@ -91,16 +92,23 @@ static void run_plan(struct job *job)
     post_runs(job, false);
     for (uint32_t r = 0; r < plan->run_count; r++) {
         struct mf_plan_run *run = &plan->runs[r];
-        struct mf_xfer *v = plan->v + run->first;
         if (run->route.path == MF_PATH_LOCAL) {
-            note(job, run, mf_move_local(job->space, job->lanes, v, run->count, job->deadline_ns));
-        } else if (run->route.path == MF_PATH_STAGED) {
-            note(job, run, mf_move_staged(job->space, job->lanes, v, run->count, job->deadline_ns));
+            note(job, run,
+                 mf_move_local(job->space, job->lanes, plan->v + run->first, run->count,
+                               job->deadline_ns));
         }
     }
     for (uint32_t r = 0; r < plan->run_count; r++) {
-        if (!plan->runs[r].done) {
+        if (plan->runs[r].route.path == MF_PATH_TRANSPORT && !plan->runs[r].done) {
             finish_post(job, &plan->runs[r], SMEM_OK);
+        }
+    }
+    for (uint32_t r = 0; r < plan->run_count; r++) {
+        struct mf_plan_run *run = &plan->runs[r];
+        if (run->route.path == MF_PATH_STAGED) {
+            note(job, run,
+                 mf_move_staged(job->space, job->lanes, plan->v + run->first, run->count,
+                                job->deadline_ns));
         }
     }
 }

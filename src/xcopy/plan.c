@@ -15,17 +15,21 @@
 #define KEEP_TRANSFERS 4096u
 #define KEEP_RATIO     16u
 
-/* Segments met in this pass, by the part of the pool's range that they lie in; and pairs of windows
- * whose group is known, by a hash of their segments. Only there to save look-ups. */
-#define SEEN_BITS  5u
-#define PAIRS_BITS 4u
+/* Segments that were met in this pass are remembered by the part of the pool's range that they lie
+ * in, of which there are 1 << SEEN_BITS. */
+#define SEEN_BITS 5u
 
-struct pair {
-    const struct mf_segment *src, *dst;
-    uint32_t places; /* 0: empty */
+/* A window of one side, with the group of its pair with one window of the other side: saves
+ * look-ups where a batch changes between segments. */
+struct seen {
+    struct mf_window w;
+    const struct mf_segment *other;
+    uint32_t other_place;
     uint32_t flags;
-    uint32_t group;
+    uint32_t group; /* MF_PLAN_NONE: not paired */
 };
+
+enum { SRC, DST, SIDES };
 
 struct builder {
     struct mf_plan *plan;
@@ -34,13 +38,13 @@ struct builder {
     const struct mf_type_rule *rule;
     smem_bm_copy_type type;
     bool single;
-    struct mf_window src, dst;
-    struct mf_plan_group *group; /* of these windows; NULL while they are not checked */
+    struct seen *at[SIDES];      /* the current windows */
+    struct mf_plan_group *group; /* of them; NULL while they are not checked */
     uint32_t flags;              /* of transfers between them */
     struct mf_xfer *open;        /* the transfer that the next element may continue, or NULL */
     uint32_t seen_shift;
-    struct mf_window seen[1u << SEEN_BITS];
-    struct pair pairs[1u << PAIRS_BITS];
+    struct seen local[SIDES];
+    struct seen seen[SIDES][1u << SEEN_BITS];
 };
 
 struct mf_plan *mf_plan_create(void)
@@ -254,8 +258,8 @@ static inline void emit(struct builder *b, uint64_t src, uint64_t dst, uint64_t 
     plan->group_of[plan->count] = (uint32_t)(group - plan->groups);
     plan->keys[plan->count] = dst;
     x = &plan->v[plan->count++];
-    x->src_seg = b->src.seg;
-    x->dst_seg = b->dst.seg;
+    x->src_seg = b->at[SRC]->w.seg;
+    x->dst_seg = b->at[DST]->w.seg;
     x->src = src;
     x->dst = dst;
     x->size = size;
@@ -268,55 +272,49 @@ static inline void emit(struct builder *b, uint64_t src, uint64_t dst, uint64_t 
     b->open = x;
 }
 
-static uint32_t places_of(const struct builder *b)
-{
-    return b->src.place << 8 | b->dst.place;
-}
-
-static struct pair *pair_of(struct builder *b)
-{
-    uint64_t hash = (uintptr_t)b->src.seg * 3 + (uintptr_t)b->dst.seg;
-    return &b->pairs[hash * 0x9e3779b97f4a7c15ull >> (64 - PAIRS_BITS)];
-}
-
-/* Make the windows' group and flags. */
-static int settle(struct builder *b)
-{
-    struct pair *pair = pair_of(b);
-    if (pair->src != b->src.seg || pair->dst != b->dst.seg || pair->places != places_of(b)) {
-        struct mf_route route;
-        mf_route_find(b->space, &b->src, &b->dst, &route);
-        struct mf_plan_group *group = group_get(b->plan, &route);
-        if (!group) {
-            b->group = NULL;
-            return SMEM_MALLOC_FAILED;
-        }
-        *pair = (struct pair){
-            .src = b->src.seg,
-            .dst = b->dst.seg,
-            .places = places_of(b),
-            .flags = mf_window_flags(&b->src, &b->dst),
-            .group = (uint32_t)(group - b->plan->groups),
-        };
-    }
-    b->group = &b->plan->groups[pair->group];
-    b->flags = pair->flags;
-    return SMEM_OK;
-}
-
-/* mf_window_find, past the look-up for a segment that was met before. */
-static inline void find_window(struct builder *b, uint64_t addr, struct mf_window *out)
+/* The window around an address. What is no longer true of it, of the windows before, is forgotten.
+ */
+static inline struct seen *look(struct builder *b, int side, uint64_t addr)
 {
     uint64_t offset = addr - b->space->table->layout.base.v;
-    if (offset >= b->space->table->layout.size) {
-        mf_window_find(b->space, addr, out);
-        return;
+    bool global = offset < b->space->table->layout.size;
+    struct seen *seen = global ? &b->seen[side][offset >> b->seen_shift] : &b->local[side];
+    if (!mf_window_holds(&seen->w, addr, 0)) {
+        struct mf_window window;
+        mf_window_find(b->space, addr, &window);
+        if (window.seg != seen->w.seg || window.place != seen->w.place) {
+            seen->group = MF_PLAN_NONE;
+            b->group = seen == b->at[side] ? NULL : b->group;
+        }
+        seen->w = window;
     }
-    struct mf_window *seen = &b->seen[offset >> b->seen_shift];
-    if (!mf_window_holds(seen, addr, 0)) {
-        mf_window_find(b->space, addr, seen);
+    return seen;
+}
+
+/* Make `src` and `dst` the current windows. */
+static inline int settle(struct builder *b, struct seen *src, struct seen *dst)
+{
+    struct seen *key = dst->w.seg ? dst : src;
+    const struct mf_window *other = dst->w.seg ? &src->w : &dst->w;
+    b->at[SRC] = src;
+    b->at[DST] = dst;
+    b->open = NULL;
+    if (key->group == MF_PLAN_NONE || key->other != other->seg ||
+        key->other_place != other->place) {
+        struct mf_route route;
+        mf_route_find(b->space, &src->w, &dst->w, &route);
+        b->group = group_get(b->plan, &route);
+        if (!b->group) {
+            return SMEM_MALLOC_FAILED;
+        }
+        key->other = other->seg;
+        key->other_place = other->place;
+        key->group = (uint32_t)(b->group - b->plan->groups);
+        key->flags = mf_window_flags(&src->w, &dst->w);
     }
-    *out = *seen;
+    b->group = &b->plan->groups[key->group];
+    b->flags = key->flags;
+    return SMEM_OK;
 }
 
 static struct mf_element element_at(const struct builder *b, uint32_t i)
@@ -361,7 +359,7 @@ static uint32_t unknown_rank(const struct builder *b, const struct mf_window *wi
 static int add_unknown(struct builder *b, uint32_t i, const struct mf_element *element)
 {
     struct mf_plan *plan = b->plan;
-    uint32_t ranks[2] = {unknown_rank(b, &b->src), unknown_rank(b, &b->dst)};
+    uint32_t ranks[2] = {unknown_rank(b, &b->at[SRC]->w), unknown_rank(b, &b->at[DST]->w)};
     bool wait = false;
     for (int side = 0; side < 2; side++) {
         uint32_t rank = ranks[side];
@@ -402,26 +400,22 @@ static int add_pieces(struct builder *b, uint32_t i, struct mf_element element)
     uint64_t rest = b->batch->count - i; /* elements that still need room, this one included */
     while (element.size > 0) {
         int rc = reserve_transfers(b->plan, b->plan->count + rest);
-        rc = rc ? rc : settle(b);
+        /* Local memory is one piece, whatever lies in it: the check has seen its first address. */
+        struct seen *src = b->at[SRC]->w.seg ? look(b, SRC, element.src) : b->at[SRC];
+        struct seen *dst = b->at[DST]->w.seg ? look(b, DST, element.dst) : b->at[DST];
+        rc = rc ? rc : settle(b, src, dst);
         if (rc) {
             return rc;
         }
         uint64_t size = element.size;
-        uint64_t src_limit = piece_limit(&b->src, element.src);
-        uint64_t dst_limit = piece_limit(&b->dst, element.dst);
+        uint64_t src_limit = piece_limit(&b->at[SRC]->w, element.src);
+        uint64_t dst_limit = piece_limit(&b->at[DST]->w, element.dst);
         size = size < src_limit ? size : src_limit;
         size = size < dst_limit ? size : dst_limit;
-        b->open = NULL;
         emit(b, element.src, element.dst, size, i);
         element.src += size;
         element.dst += size;
         element.size -= size;
-        if (element.size > 0 && size == src_limit) {
-            find_window(b, element.src, &b->src);
-        }
-        if (element.size > 0 && size == dst_limit) {
-            find_window(b, element.dst, &b->dst);
-        }
     }
     b->open = NULL;
     return SMEM_OK;
@@ -430,7 +424,7 @@ static int add_pieces(struct builder *b, uint32_t i, struct mf_element element)
 static int add_checked(struct builder *b, uint32_t i, const struct mf_element *element)
 {
     b->group = NULL;
-    enum mf_refusal why = mf_element_check(b->space, element, &b->src, &b->dst);
+    enum mf_refusal why = mf_element_check(b->space, element, &b->at[SRC]->w, &b->at[DST]->w);
     if (why == MF_REFUSE_NONE) {
         return add_pieces(b, i, *element);
     }
@@ -444,24 +438,25 @@ static int add_checked(struct builder *b, uint32_t i, const struct mf_element *e
 static int add_elsewhere(struct builder *b, uint32_t i)
 {
     struct mf_element element = element_at(b, i);
-    const struct mf_segment *segs[2] = {b->src.seg, b->dst.seg};
-    uint32_t places = places_of(b);
-    if (!mf_window_holds(&b->src, element.src, element.size)) {
-        find_window(b, element.src, &b->src);
+    struct seen *src = b->at[SRC];
+    struct seen *dst = b->at[DST];
+    if (!mf_window_holds(&src->w, element.src, element.size)) {
+        src = look(b, SRC, element.src);
     }
-    if (!mf_window_holds(&b->dst, element.dst, element.size)) {
-        find_window(b, element.dst, &b->dst);
+    if (!mf_window_holds(&dst->w, element.dst, element.size)) {
+        dst = look(b, DST, element.dst);
     }
     if (element.size - 1 >= MF_COPY_BYTES_MAX ||
-        !mf_window_fits(&b->src, element.src, element.size) ||
-        !mf_window_fits(&b->dst, element.dst, element.size) ||
-        !(b->src.place & b->rule->src_mask) || !(b->dst.place & b->rule->dst_mask) ||
+        !mf_window_fits(&src->w, element.src, element.size) ||
+        !mf_window_fits(&dst->w, element.dst, element.size) ||
+        !(src->w.place & b->rule->src_mask) || !(dst->w.place & b->rule->dst_mask) ||
         mf_overlaps(element.src, element.dst, element.size)) {
+        b->at[SRC] = src;
+        b->at[DST] = dst;
         return add_checked(b, i, &element);
     }
-    if (!b->group || segs[0] != b->src.seg || segs[1] != b->dst.seg || places != places_of(b)) {
-        b->open = NULL;
-        int rc = settle(b);
+    if (!b->group || src != b->at[SRC] || dst != b->at[DST]) {
+        int rc = settle(b, src, dst);
         if (rc) {
             return rc;
         }
@@ -488,19 +483,19 @@ static int compile_pass(struct builder *b)
     if (rc) {
         return rc;
     }
-    b->src = (struct mf_window){0};
-    b->dst = (struct mf_window){0};
     b->group = NULL;
     b->open = NULL;
     b->seen_shift = seen_shift(&b->space->table->layout);
     memset(b->seen, 0, sizeof(b->seen));
-    memset(b->pairs, 0, sizeof(b->pairs));
+    memset(b->local, 0, sizeof(b->local));
+    b->at[SRC] = &b->local[SRC];
+    b->at[DST] = &b->local[DST];
     for (uint32_t i = 0; i < batch->count; i++) {
         uint64_t src = (uintptr_t)batch->src[i];
         uint64_t dst = (uintptr_t)batch->dst[i];
         uint64_t size = batch->size[i];
-        if (__builtin_expect(b->group && mf_window_holds(&b->src, src, size) &&
-                                 mf_window_holds(&b->dst, dst, size) &&
+        if (__builtin_expect(b->group && mf_window_holds(&b->at[SRC]->w, src, size) &&
+                                 mf_window_holds(&b->at[DST]->w, dst, size) &&
                                  size - 1 < MF_COPY_BYTES_MAX && !mf_overlaps(src, dst, size),
                              1)) {
             emit(b, src, dst, size, i);

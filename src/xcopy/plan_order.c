@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order of a plan: transfers of one path side by side, of one peer side by side within it, and
 // among these by target address where the batch has them otherwise. One radix sort over keys, then
-// each transfer moves once. The address is taken to as many bits as two digits hold, which is what
-// sequential access needs: what is closer together stays in the order of the batch.
+// each transfer moves once. Addresses count in pages, which is what sequential access needs: what
+// lies in one page stays in the order of the batch.
 #include "xcopy/plan.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 
-#define DIGIT_BITS_MAX 11u
-#define INDEX_BITS     32u
-
-/* Bits of a digit: about as many values as there are keys. */
-static uint32_t digit_bits(uint32_t count)
-{
-    uint32_t bits = 4;
-    while (bits < DIGIT_BITS_MAX && (1u << bits) < count) {
-        bits++;
-    }
-    return bits;
-}
+/* A digit with more values than the first-level cache has lines makes each store of a pass miss. */
+#define DIGIT_BITS 8u
+#define DIGITS_MAX 4u
+#define PAGE_SHIFT 12u
+#define INDEX_BITS 32u
+/* How many transfers ahead the last pass fetches what it will move. */
+#define FETCH_AHEAD 32u
 
 /* Targets to distances from the first target of their group. Returns the bits of the largest. */
 static uint32_t keys_to_distances(struct mf_plan *plan)
@@ -40,38 +35,73 @@ static uint32_t keys_to_distances(struct mf_plan *plan)
     return far ? 64 - (uint32_t)__builtin_clzll(far) : 0;
 }
 
-/* One stable pass of the radix sort over the digit at `shift`. */
-static void sort_digit(const uint64_t *from, uint64_t *to, uint32_t count, uint32_t shift,
-                       uint32_t bits)
+/* Counts of a digit's values to the places where they begin. */
+static void counts_to_starts(uint32_t *counts, uint32_t bits)
 {
-    uint32_t start[1u << DIGIT_BITS_MAX];
-    uint64_t mask = (1ull << bits) - 1;
-    memset(start, 0, sizeof(*start) << bits);
-    for (uint32_t i = 0; i < count; i++) {
-        start[from[i] >> shift & mask]++;
-    }
     uint32_t sum = 0;
-    for (uint32_t d = 0; d <= mask; d++) {
-        uint32_t n = start[d];
-        start[d] = sum;
+    for (uint32_t d = 0; d < 1u << bits; d++) {
+        uint32_t n = counts[d];
+        counts[d] = sum;
         sum += n;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        to[start[from[i] >> shift & mask]++] = from[i];
+}
+
+/* One stable pass of the radix sort over the digit at `shift`, from keys to spare_keys, which
+ * change their places. */
+static void sort_digit(struct mf_plan *plan, uint32_t *starts, uint32_t shift, uint32_t bits)
+{
+    uint64_t *from = plan->keys;
+    uint64_t *to = plan->spare_keys;
+    uint64_t mask = (1ull << bits) - 1;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        to[starts[from[i] >> shift & mask]++] = from[i];
     }
+    plan->keys = to;
+    plan->spare_keys = from;
 }
 
 /* Indexes of the transfers in order of their targets, in the low half of plan->keys. */
 static void sort_by_target(struct mf_plan *plan)
 {
-    uint32_t bits = digit_bits(plan->count);
+    uint32_t counts[DIGITS_MAX][1u << DIGIT_BITS];
     uint32_t length = keys_to_distances(plan);
-    uint32_t shift = length > 2 * bits ? length - 2 * bits : 0;
+    uint32_t need = length > PAGE_SHIFT ? length - PAGE_SHIFT : 0;
+    need = need < DIGITS_MAX * DIGIT_BITS ? need : DIGITS_MAX * DIGIT_BITS;
+    uint32_t digits = (need + DIGIT_BITS - 1) / DIGIT_BITS;
+    uint32_t bits = digits ? (need + digits - 1) / digits : 0;
+    uint64_t mask = (1ull << bits) - 1;
+    uint32_t shift = length - need;
+    memset(counts, 0, digits * sizeof(counts[0]));
     for (uint32_t i = 0; i < plan->count; i++) {
-        plan->keys[i] = (plan->keys[i] >> shift) << INDEX_BITS | i;
+        uint64_t far = plan->keys[i] >> shift;
+        plan->keys[i] = far << INDEX_BITS | i;
+        for (uint32_t d = 0; d < digits; d++, far >>= bits) {
+            counts[d][far & mask]++;
+        }
     }
-    sort_digit(plan->keys, plan->spare_keys, plan->count, INDEX_BITS, bits);
-    sort_digit(plan->spare_keys, plan->keys, plan->count, INDEX_BITS + bits, bits);
+    for (uint32_t d = 0; d < digits; d++) {
+        counts_to_starts(counts[d], bits);
+        sort_digit(plan, counts[d], INDEX_BITS + d * bits, bits);
+    }
+}
+
+/* Move each transfer to its place, in the order of `keys` or as they stand. */
+static void place_transfers(struct mf_plan *plan, bool by_keys)
+{
+    const uint64_t *keys = plan->keys;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        uint32_t from = by_keys ? (uint32_t)keys[i] : i;
+        if (by_keys && i + FETCH_AHEAD < plan->count) {
+            uint32_t soon = (uint32_t)keys[i + FETCH_AHEAD];
+            __builtin_prefetch(&plan->v[soon]);
+            __builtin_prefetch(&plan->v[soon].cookie);
+            __builtin_prefetch(&plan->group_of[soon]);
+        }
+        plan->spare[plan->groups[plan->group_of[from]].first++] = plan->v[from];
+    }
+    struct mf_xfer *ordered = plan->spare;
+    plan->spare = plan->v;
+    plan->v = ordered;
 }
 
 static bool same_run(const struct mf_route *a, const struct mf_route *b)
@@ -147,12 +177,6 @@ int mf_plan_order(struct mf_plan *plan)
     if (descends) {
         sort_by_target(plan);
     }
-    for (uint32_t i = 0; i < plan->count; i++) {
-        uint32_t from = descends ? (uint32_t)plan->keys[i] : i;
-        plan->spare[plan->groups[plan->group_of[from]].first++] = plan->v[from];
-    }
-    struct mf_xfer *ordered = plan->spare;
-    plan->spare = plan->v;
-    plan->v = ordered;
+    place_transfers(plan, descends);
     return SMEM_OK;
 }

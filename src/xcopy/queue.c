@@ -51,7 +51,6 @@ static void append_locked(struct mf_queue *queue, struct job *job)
     job->prev = queue->last;
     *(queue->last ? &queue->last->next : &queue->first) = job;
     queue->last = job;
-    queue->bytes += job->bytes;
 }
 
 /* The oldest job that nobody runs. */
@@ -173,13 +172,17 @@ int mf_queue_destroy(struct mf_queue *queue, uint64_t deadline_ns)
     return SMEM_OK;
 }
 
+static uint64_t job_bytes(const struct mf_batch *batch)
+{
+    return sizeof(struct job) + batch->count * (2 * sizeof(void *) + sizeof(uint64_t));
+}
+
 /* One block with copies of the arrays. */
 static struct job *make_job(const struct mf_batch *batch, smem_bm_copy_type type)
 {
     size_t pointers = batch->count * sizeof(void *);
     size_t sizes = batch->count * sizeof(uint64_t);
-    size_t bytes = sizeof(struct job) + 2 * pointers + sizes;
-    struct job *job = mf_alloc(bytes, "asynchronous copy");
+    struct job *job = mf_alloc(job_bytes(batch), "asynchronous copy");
     if (!job) {
         return NULL;
     }
@@ -188,7 +191,7 @@ static struct job *make_job(const struct mf_batch *batch, smem_bm_copy_type type
     memcpy(at + sizes, batch->src, pointers);
     memcpy(at + sizes + pointers, batch->dst, pointers);
     *job = (struct job){
-        .bytes = bytes,
+        .bytes = job_bytes(batch),
         .type = type,
         .batch = {.src = (void *const *)(at + sizes),
                   .dst = (void *const *)(at + sizes + pointers),
@@ -197,6 +200,24 @@ static struct job *make_job(const struct mf_batch *batch, smem_bm_copy_type type
                   .results = batch->results},
     };
     return job;
+}
+
+/* Count a new job's bytes, before there is memory for it. */
+static int reserve_locked(struct mf_queue *queue, const struct mf_batch *batch)
+{
+    uint64_t bytes = job_bytes(batch);
+    if (queue->stop) {
+        return mf_err(SMEM_NOT_STARTED, "the queue of asynchronous copies is closed");
+    }
+    if (bytes > MF_QUEUE_BYTES_MAX - queue->bytes) {
+        return mf_err(SMEM_NO_RESOURCES,
+                      "%llu bytes of asynchronous copies are queued, the batch of %u elements "
+                      "needs %llu more, the limit is %llu: call smem_bm_wait first",
+                      (unsigned long long)queue->bytes, batch->count, (unsigned long long)bytes,
+                      (unsigned long long)MF_QUEUE_BYTES_MAX);
+    }
+    queue->bytes += bytes;
+    return SMEM_OK;
 }
 
 /* One worker more as long as there are less than allowed. Only the first one has to be there. */
@@ -214,26 +235,20 @@ static int start_worker_locked(struct mf_queue *queue)
 
 int mf_queue_submit(struct mf_queue *queue, const struct mf_batch *batch, smem_bm_copy_type type)
 {
-    struct job *job = make_job(batch, type);
-    if (!job) {
-        return SMEM_MALLOC_FAILED;
-    }
     mf_mutex_lock(&queue->lock);
-    int rc;
-    if (queue->stop) {
-        rc = mf_err(SMEM_NOT_STARTED, "the queue of asynchronous copies is closed");
-    } else if (job->bytes > MF_QUEUE_BYTES_MAX - queue->bytes) {
-        rc = mf_err(SMEM_NO_RESOURCES,
-                    "%llu bytes of asynchronous copies are queued, the batch of %u elements needs "
-                    "%llu more, the limit is %llu: call smem_bm_wait first",
-                    (unsigned long long)queue->bytes, batch->count, (unsigned long long)job->bytes,
-                    (unsigned long long)MF_QUEUE_BYTES_MAX);
-    } else {
-        rc = start_worker_locked(queue);
+    int rc = reserve_locked(queue, batch);
+    mf_mutex_unlock(&queue->lock);
+    if (rc) {
+        return rc;
     }
+    struct job *job = make_job(batch, type);
+    mf_mutex_lock(&queue->lock);
+    rc = job ? start_worker_locked(queue) : SMEM_MALLOC_FAILED;
     if (rc == SMEM_OK) {
         append_locked(queue, job);
         mf_cond_signal(&queue->work);
+    } else {
+        queue->bytes -= job_bytes(batch);
     }
     mf_mutex_unlock(&queue->lock);
     if (rc) {

@@ -5,10 +5,12 @@
 #define MF_XCOPY_QUEUE_H
 
 #include "base/env.h"
+#include "base/limits.h"
 #include "xcopy/xcopy.h"
 
-/** Bytes of jobs (three words an element) that one queue holds at most. */
-#define MF_QUEUE_BYTES_MAX (1ull << 30)
+/** Bytes of jobs (three words an element) that one queue holds at most: the largest batch and some
+ * more. */
+#define MF_QUEUE_BYTES_MAX (24ull * MF_BATCH_MAX + (64ull << 20))
 
 struct mf_queue;
 

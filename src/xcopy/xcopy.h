@@ -67,9 +67,9 @@ int mf_xcopy_one(const struct mf_xcopy_space *space, struct mf_lanes *lanes, con
                  void *dst, uint64_t size, smem_bm_copy_type type, uint64_t deadline_ns);
 
 /** Copy a batch. Without results: any bad element refuses the whole batch before a byte moves, the
- * sentence names the first bad one; a failure while moving returns the first failure. With results:
- * bad elements get their code, the others are done; SMEM_PARTIAL_FAILED when some failed, and
- * results say which. deadline_ns as above. */
+ * sentence names the first bad one (before those for which a rank has to be resolved); a failure
+ * while moving returns the first failure. With results: bad elements get their code, the others are
+ * done; SMEM_PARTIAL_FAILED when some failed, and results say which. deadline_ns as above. */
 int mf_xcopy_batch(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
                    const struct mf_batch *batch, smem_bm_copy_type type, uint64_t deadline_ns);
 

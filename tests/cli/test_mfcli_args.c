@@ -241,7 +241,7 @@ static void test_out_table__aligns_columns(void **state)
     out_table_fini(&table);
     assert_string_equal(printed(file, text, sizeof(text)), "name    size  note\n"
                                                            "a          1  one|two\n"
-                                                           "longer  1000  \n");
+                                                           "longer  1000\n");
     assert_string_equal(printed(markdown, text, sizeof(text)), "| name | size | note |\n"
                                                                "|---|---:|---|\n"
                                                                "| a | 1 | one\\|two |\n"

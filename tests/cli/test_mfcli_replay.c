@@ -467,6 +467,8 @@ static void test_service__survives_rubbish_in_a_mailbox(void **state)
     atomic_store(&c.pool.dead[1], true);
     *(uint64_t *)(void *)(c.pool.parts[0] + layout_doorbell(&c.worlds[0].layout, 1)) = 2;
     assert_true(service_step(service));
+    assert_string_equal(c.worlds[0].failure.text,
+                        "answer to client 1 of rank 1: cannot be reached");
     *(uint64_t *)(void *)(c.pool.parts[0] + layout_doorbell(&c.worlds[0].layout, 1)) = 3;
     assert_false(service_step(service));
     service_fini(service);

@@ -184,6 +184,9 @@ int th_open(struct th *th, const struct th_cfg *cfg)
     pthread_mutex_init(&th->lock, NULL);
     pthread_rwlock_init(&th->calls, NULL);
     th->ops = cfg->ops;
+    if (cfg->latency) {
+        mf_config_set(&th->config, MF_OPT_SIM_LATENCY_NS, cfg->latency);
+    }
     int rc = mf_layout_init(&th->layout, (mf_gva){TH_BASE}, TH_HBM, TH_DRAM, TH_WORLD);
     if (rc == SMEM_OK) {
         rc = open_spaces(th, cfg);

@@ -15,8 +15,9 @@
 #include "gva/gva.h"
 #include "gva/memory.h"
 #include "memfabric/mf_transport.h"
+#include "unit/gva_place.h"
 
-#define TH_BASE     0x2000000000ull /* also allowed under the thread sanitizer */
+#define TH_BASE     MF_TEST_BASE
 #define TH_WORLD    4u
 #define TH_DRAM     (64ull << 20) /* slot of a rank */
 #define TH_HBM      (8ull << 20)
@@ -29,6 +30,7 @@ struct th_cfg {
     uint64_t incarnation; /* 0: drawn */
     uint64_t here;        /* where its range lies; 0: at the global addresses themselves */
     const char *device;   /* "sim", or NULL for none */
+    const char *latency;  /* of each operation of the simulated device, in ns; NULL: none */
 };
 
 /* An own segment. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of the store share: an environment with a quiet log, a server on an ephemeral port, and
-// clients of it.
+// What the tests of the store share: an environment with a quiet log, a server on an ephemeral
+// port, and clients of it.
 #ifndef MF_TEST_STORE_RIG_H
 #define MF_TEST_STORE_RIG_H
 

@@ -17,9 +17,10 @@
 #include "base/limits.h"
 #include "gva/available.h"
 #include "gva/space.h"
+#include "gva_place.h"
 #include "mf_test.h"
 
-#define AT  0x2100000000ull
+#define AT  MF_TEST_BASE
 #define MIB (1ull << 20)
 
 struct fixture {

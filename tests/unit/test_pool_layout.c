@@ -204,15 +204,6 @@ static void test_layout_negotiate__refuses_a_map_that_is_none(void **state)
     assert_false(is_open(rig, 0, 1));
 }
 
-static void test_layout_negotiate__ends_at_the_deadline(void **state)
-{
-    struct rig *rig = *state;
-    struct mf_layout layout;
-    struct mf_layout_want want = {.pool = 0, .rank = 0, .world = 1, .max_dram = MIB2};
-    mf_assert_rc(mf_layout_negotiate(rig->client[0], &rig->config, &want, 1, &layout),
-                 SMEM_TIMEOUT);
-}
-
 /* ---- places -------------------------------------------------------------------------------- */
 
 static void test_layout_negotiate__holds_64_pools(void **state)
@@ -412,7 +403,6 @@ int main(void)
         with_store(test_layout_negotiate__keeps_the_address_for_those_who_come_back),
         with_store(test_layout_release__of_what_is_not_open_is_fine),
         with_store(test_layout_negotiate__refuses_a_map_that_is_none),
-        with_store(test_layout_negotiate__ends_at_the_deadline),
         with_store(test_layout_negotiate__holds_64_pools),
         with_store(test_layout_negotiate__says_when_the_space_is_full),
         cmocka_unit_test(test_layout_first_fit__finds_the_first_gap),

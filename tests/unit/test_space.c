@@ -10,9 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "gva_place.h"
 #include "mf_test.h"
 
-#define AT   UINT64_C(0x2100000000)
+#define AT   MF_TEST_BASE
 #define SIZE (UINT64_C(16) << 20)
 
 static volatile uint8_t *byte_at(uint64_t addr)
@@ -72,8 +73,10 @@ static void test_space_reserve__refuses_bad_ranges(void **state)
     mf_assert_rc(mf_space_reserve(AT + 1, SIZE), SMEM_INVALID_PARAM);
     mf_assert_rc(mf_space_reserve(AT, 4095), SMEM_INVALID_PARAM);
     mf_assert_rc(mf_space_reserve(UINT64_MAX - 4095, 8192), SMEM_INVALID_PARAM);
+#ifndef MF_TEST_TSAN /* which ends the process when such a call fails */
     mf_assert_rc(mf_space_reserve(1ull << 60, 4096), SMEM_NO_RESOURCES);
     mf_assert_err_has("gva.base");
+#endif
 }
 
 static void test_space_map__then_unmap_and_zero(void **state)

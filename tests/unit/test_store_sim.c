@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real state machines of one store server and 64 clients in one process, on a virtual clock, over a
-// model network that splits, delays and cuts byte streams, all decided by a seed. The clients count,
-// hold ephemeral keys and watch; at the end what each believes is compared with the server.
+// The real state machines of one store server and 64 clients in one process, on a virtual clock,
+// over a model network that splits, delays and cuts byte streams, all decided by a seed. The
+// clients count, hold ephemeral keys and watch; at the end what each believes is compared with the
+// server.
 #include "mf_test.h"
 
 #include <inttypes.h>
@@ -17,6 +18,7 @@
 #define CLIENTS     64
 #define WATCHERS    6
 #define COUNTERS    4
+#define FLAGS       4
 #define SESSION_MS  1000u
 #define FAULT_END   (4 * MF_NS_PER_S) /* then the network heals */
 #define ACTION_END  (5 * MF_NS_PER_S)
@@ -35,7 +37,9 @@ struct pipe_dir {
 };
 
 struct watched {
-    bool synced, lost;
+    struct sim_client *client;
+    bool synced;
+    bool flags[FLAGS]; /* r/<i> is there */
     int64_t counters[COUNTERS];
     uint64_t members[CLIENTS]; /* incarnation of the holder of e/<i>; 0: absent */
 };
@@ -51,9 +55,10 @@ struct sim_client {
     struct pipe_dir to_server, to_client;
     uint64_t action_due;
     uint64_t paused_until;
-    bool expired;  /* told so; a new life begins at the next action */
-    uint64_t mine; /* the incarnation whose key was acknowledged; 0: none */
-    struct watched view;
+    bool expired;            /* told so; a new life begins at the next action */
+    uint64_t mine;           /* the incarnation whose key was acknowledged; 0: none */
+    struct watched view;     /* of a watch on everything */
+    struct watched counters; /* of a second one on "c/" */
     uint32_t next_watch;
 };
 
@@ -75,7 +80,7 @@ struct sim_req {
     struct sim_client *client;
     uint64_t deadline_ns;
     uint64_t session_id;
-    int kind; /* 0 get, 1 cas, 2 add, 3 ephemeral, 4 wait */
+    int kind; /* 0 get, 1 cas, 2 add, 3 ephemeral, 4 wait, 5 set or remove */
     int counter;
 };
 
@@ -123,7 +128,8 @@ static pid_t env_pid(void *arg)
     return 1;
 }
 
-/* ---- the model network ------------------------------------------------------------------------ */
+/* ---- the model network ------------------------------------------------------------------------
+ */
 
 static void dir_reset(struct pipe_dir *dir)
 {
@@ -229,7 +235,8 @@ static void connect_ends(struct sim *sim, struct sim_client *client)
 }
 
 /* A piece of a direction arrives; *closed: then the end of the stream. Returns its length. */
-static size_t dir_take(struct sim *sim, struct pipe_dir *dir, uint8_t *out, size_t max, bool *closed)
+static size_t dir_take(struct sim *sim, struct pipe_dir *dir, uint8_t *out, size_t max,
+                       bool *closed)
 {
     size_t len = dir->buf.len < max ? dir->buf.len : max;
     if (len > 1 && rnd(sim, 4) == 0)
@@ -278,7 +285,8 @@ static void deliver_to_client(struct sim *sim, struct sim_client *client)
     pump_client(sim, client);
 }
 
-/* ---- what the clients do ---------------------------------------------------------------------- */
+/* ---- what the clients do ----------------------------------------------------------------------
+ */
 
 static void on_done(void *arg, const struct mf_store_rsp *rsp);
 
@@ -331,8 +339,8 @@ static void on_done(void *arg, const struct mf_store_rsp *rsp)
     sim->open_requests--;
     sim->finished++;
     note(sim, (uint64_t)req.kind, (uint64_t)(int64_t)rsp->rc);
-    uint64_t late = req.client->paused_until > req.deadline_ns ? req.client->paused_until
-                                                               : req.deadline_ns;
+    uint64_t late =
+        req.client->paused_until > req.deadline_ns ? req.client->paused_until : req.deadline_ns;
     if (sim->now > late + TOLERATE_NS)
         wrong(sim, "a request of kind %d ended %" PRIu64 " ns after its deadline", req.kind,
               sim->now - late);
@@ -352,11 +360,11 @@ static void on_done(void *arg, const struct mf_store_rsp *rsp)
 
 static void on_watch(void *arg, const struct mf_watch_event *event)
 {
-    struct sim_client *client = arg;
-    struct watched *view = &client->view;
+    struct watched *view = arg;
+    struct sim_client *client = view->client;
     note(client->sim, 3, event->kind);
     if (event->kind == MF_WATCH_SYNC_BEGIN) {
-        memset(view, 0, sizeof(*view));
+        *view = (struct watched){.client = client};
         return;
     }
     if (event->kind == MF_WATCH_LOST) {
@@ -382,6 +390,8 @@ static void on_watch(void *arg, const struct mf_watch_event *event)
         view->counters[index] = value;
     } else if (event->key[0] == 'e' && index < CLIENTS) {
         view->members[index] = put ? strtoul(text, NULL, 16) : 0;
+    } else if (event->key[0] == 'r' && index < FLAGS) {
+        view->flags[index] = put;
     }
 }
 
@@ -393,8 +403,19 @@ static void on_session(void *arg, enum mf_session_state state, const char *why)
     if (state == MF_SESSION_EXPIRED) {
         client->expired = true;
         client->mine = 0;
+        client->action_due = client->sim->now + MF_NS_PER_MS; /* a new life, also at the end */
         client->sim->expiries++;
     }
+}
+
+static void watch(struct sim_client *client, const char *prefix, struct watched *view)
+{
+    struct mf_client_watch *out;
+    *view = (struct watched){.client = client};
+    if (mf_client_watch_create(prefix, MF_CLIENT_WATCH_BIT | client->next_watch++, on_watch, view,
+                               &out) != SMEM_OK)
+        abort();
+    mf_client_sm_watch(client->sm, client->sim->now, out);
 }
 
 static void new_life(struct sim *sim, struct sim_client *client)
@@ -411,11 +432,8 @@ static void new_life(struct sim *sim, struct sim_client *client)
     if (mf_client_sm_create(&cfg, sim->now, &client->sm) != SMEM_OK)
         abort();
     if (client->index < WATCHERS) {
-        struct mf_client_watch *watch;
-        if (mf_client_watch_create("", MF_CLIENT_WATCH_BIT | client->next_watch++, on_watch, client,
-                                   &watch) != SMEM_OK)
-            abort();
-        mf_client_sm_watch(client->sm, sim->now, watch);
+        watch(client, "", &client->view);
+        watch(client, "c/", &client->counters);
     }
 }
 
@@ -448,7 +466,14 @@ static void act(struct sim *sim, struct sim_client *client)
         claim_key(client);
     if (client->action_due == NEVER)
         return;
-    switch (rnd(sim, 4)) {
+    switch (rnd(sim, 5)) {
+    case 4:
+        snprintf(key, sizeof(key), "r/%d", (int)rnd(sim, FLAGS));
+        request(
+            client,
+            &(struct mf_store_req){.op = rnd(sim, 2) ? MF_STORE_SET : MF_STORE_REMOVE, .key = key},
+            5, 0);
+        break;
     case 0:
     case 1:
         snprintf(key, sizeof(key), "c/%d", counter);
@@ -457,18 +482,20 @@ static void act(struct sim *sim, struct sim_client *client)
     case 2:
         counter += COUNTERS / 2;
         snprintf(key, sizeof(key), "c/%d", counter);
-        request(client, &(struct mf_store_req){.op = MF_STORE_ADD, .key = key, .add = 1}, 2, counter);
+        request(client, &(struct mf_store_req){.op = MF_STORE_ADD, .key = key, .add = 1}, 2,
+                counter);
         break;
     default:
-        request(client,
-                &(struct mf_store_req){
-                    .op = MF_STORE_GET, .flags = MF_STORE_WAIT, .key = "never set"},
-                4, 0);
+        request(
+            client,
+            &(struct mf_store_req){.op = MF_STORE_GET, .flags = MF_STORE_WAIT, .key = "never set"},
+            4, 0);
         break;
     }
 }
 
-/* ---- faults ----------------------------------------------------------------------------------- */
+/* ---- faults -----------------------------------------------------------------------------------
+ */
 
 static void start_server(struct sim *sim)
 {
@@ -490,6 +517,14 @@ static void kill_server(struct sim *sim)
     sim->server_due = sim->now + rnd(sim, 400 * MF_NS_PER_MS);
 }
 
+/* Silently: what is sent to the server, or both ways, arrives no more, and nobody is told. */
+static void lose_route(struct sim_client *client, bool both)
+{
+    client->to_server.broken = true;
+    if (both)
+        client->to_client.broken = true;
+}
+
 static void fault(struct sim *sim)
 {
     struct sim_client *client = &sim->clients[rnd(sim, CLIENTS)];
@@ -500,8 +535,8 @@ static void fault(struct sim *sim)
         sim->fault_due = NEVER;
     else if (kind == 0 && sim->restarts && sim->server != NULL)
         kill_server(sim);
-    else if (kind <= 3 && client->up) /* silently cut one direction or both: a network that lost a route */
-        client->to_server.broken = true, client->to_client.broken = kind != 1;
+    else if (kind <= 3 && client->up)
+        lose_route(client, kind != 1);
     else if (kind <= 6 && client->conn != NULL)
         server_end_close(sim, client); /* reset */
     else if (kind <= 7)
@@ -509,7 +544,8 @@ static void fault(struct sim *sim)
     flush_server(sim);
 }
 
-/* ---- the run ---------------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------------------
+ */
 
 static uint64_t min_of(uint64_t a, uint64_t b)
 {
@@ -584,14 +620,23 @@ static void judge(struct sim *sim)
     for (int k = 0; k < COUNTERS; k++) {
         snprintf(key, sizeof(key), "c/%d", k);
         int64_t value = server_number(sim, key, 10);
-        if (!sim->restarts &&
-            (value < sim->acked[k] || value > sim->acked[k] + sim->unknown[k]))
+        if (!sim->restarts && (value < sim->acked[k] || value > sim->acked[k] + sim->unknown[k]))
             wrong(sim, "counter %d is %" PRId64 ", acknowledged %" PRId64 ", unknown %" PRId64, k,
                   value, sim->acked[k], sim->unknown[k]);
         for (int w = 0; w < WATCHERS; w++) {
-            if (sim->clients[w].view.counters[k] != value)
+            if (sim->clients[w].view.counters[k] != value ||
+                sim->clients[w].counters.counters[k] != value)
                 wrong(sim, "watcher %d has counter %d at %" PRId64 ", the server at %" PRId64, w, k,
                       sim->clients[w].view.counters[k], value);
+        }
+    }
+    for (int i = 0; i < FLAGS; i++) {
+        size_t len;
+        snprintf(key, sizeof(key), "r/%d", i);
+        bool there = mf_server_sm_peek(sim->server, key, &len) != NULL;
+        for (int w = 0; w < WATCHERS; w++) {
+            if (sim->clients[w].view.flags[i] != there)
+                wrong(sim, "watcher %d does not agree with the server on key %s", w, key);
         }
     }
     for (int i = 0; i < CLIENTS; i++) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mfcli, the command-line tool: one table of commands, {name, function, help}.
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ struct command {
 
 static const struct command commands[] = {
     {"replay", cmd_replay, "run a KV-cache workload against a pool and check every byte"},
+    {"bench", cmd_bench, "bandwidth and latency of every direction, beside memcpy"},
     {"run", cmd_run, "start the ranks of a world on this host"},
     {"store", cmd_store, "serve a config store"},
     {"info", cmd_info, "what this machine and this build give; the options"},
@@ -49,6 +51,16 @@ static int unknown_command(const char *name)
     return CLI_USAGE;
 }
 
+/* Output that could not be written, to a full disk for example, is a failure. */
+static int flushed(int result)
+{
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "mfcli: cannot write the output: %s\n", strerror(errno));
+        return CLI_FAILURE;
+    }
+    return result;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -65,7 +77,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < COMMANDS; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run(argc - 1, argv + 1);
+            return flushed(commands[i].run(argc - 1, argv + 1));
         }
     }
     return unknown_command(argv[1]);

@@ -11,6 +11,7 @@
 #include "alloc.h"
 
 #define BAR_WIDTH 40
+#define PAD_MAX   48u /* longer cells stick out instead of making their column wider */
 
 /* Bytes of the UTF-8 character at `text`, at most `left`; 0 when there is none. */
 static size_t utf8_length(const unsigned char *text, size_t left)
@@ -164,9 +165,20 @@ static size_t column_width(const struct out_table *table, size_t column)
     for (size_t row = 0; row < table->rows; row++) {
         size_t length = strlen(cell(table, row, column));
 
-        width = length > width ? length : width;
+        width = length > width && length <= PAD_MAX ? length : width;
     }
     return width;
+}
+
+/* The last column of the row that is not empty; no spaces follow it. */
+static size_t last_cell(const struct out_table *table, size_t row)
+{
+    size_t last = table->columns - 1;
+
+    while (last > 0 && !cell(table, row, last)[0]) {
+        last--;
+    }
+    return last;
 }
 
 void out_table_print(const struct out_table *table, FILE *file)
@@ -177,18 +189,16 @@ void out_table_print(const struct out_table *table, FILE *file)
         width[i] = (int)column_width(table, i);
     }
     for (size_t row = 0; row < table->rows; row++) {
-        for (size_t i = 0; i < table->columns; i++) {
+        size_t last = last_cell(table, row);
+
+        for (size_t i = 0; i <= last; i++) {
             const char *text = cell(table, row, i);
 
-            if (is_right(table, i)) {
-                fprintf(file, "%*s", width[i], text);
-            } else if (i + 1 < table->columns) {
-                fprintf(file, "%-*s", width[i], text);
-            } else {
-                fputs(text, file);
-            }
-            fputs(i + 1 < table->columns ? "  " : "\n", file);
+            fprintf(file, is_right(table, i) ? "%*s" : "%-*s",
+                    i < last || is_right(table, i) ? width[i] : 0, text);
+            fputs(i < last ? "  " : "", file);
         }
+        fputc('\n', file);
     }
 }
 

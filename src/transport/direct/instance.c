@@ -30,30 +30,40 @@ static int direct_probe(const struct mf_plugin_host *host)
     return SMEM_OK;
 }
 
-/* Peers whose process still lives; all segments are taken down. */
+/* Stop watching the peers; on the loop, nobody is told of an end any more. */
+static void unwatch_peers(struct mf_direct *d)
+{
+    mf_mutex_lock(&d->lock);
+    for (;;) {
+        struct mf_direct_peer *peer = d->peers;
+        while (peer && !peer->watch) {
+            peer = peer->next;
+        }
+        if (!peer) {
+            break;
+        }
+        void *watch = peer->watch;
+        peer->watch = NULL;
+        mf_mutex_unlock(&d->lock);
+        d->host->unwatch_fd(d->host->arg, watch); /* waits for on_ended, which finds no watch */
+        mf_mutex_lock(&d->lock);
+    }
+    while (d->endings) {
+        mf_cond_wait(&d->changed, &d->lock, mf_direct_now(d) + CLOSE_NS);
+    }
+    mf_mutex_unlock(&d->lock);
+}
+
+/* All segments are taken down; living processes are nothing to us any more. */
 static void free_peers(struct mf_direct *d)
 {
-    for (;;) {
-        mf_mutex_lock(&d->lock);
-        struct mf_direct_peer *peer = d->peers;
-        void *watch = peer ? peer->watch : NULL;
-        if (peer) {
-            peer->refs++; /* on_ended may be running */
-            peer->watch = NULL;
-        }
-        mf_mutex_unlock(&d->lock);
-        if (!peer) {
-            return;
-        }
-        if (watch) {
-            d->host->unwatch_fd(d->host->arg, watch);
-        }
-        mf_mutex_lock(&d->lock);
-        peer->dead = true; /* to this instance */
-        peer->refs = 1;
-        mf_direct_peer_put_locked(d, peer);
-        mf_mutex_unlock(&d->lock);
+    mf_mutex_lock(&d->lock);
+    while (d->peers) {
+        d->peers->dead = true;
+        d->peers->refs = 1;
+        mf_direct_peer_put_locked(d, d->peers);
     }
+    mf_mutex_unlock(&d->lock);
 }
 
 static void detach_all(struct mf_direct *d)
@@ -81,6 +91,7 @@ static void direct_close(void *tp)
         return;
     }
     mf_direct_serve_stop(d);
+    unwatch_peers(d);
     detach_all(d);
     mf_direct_reap_all(d);
     mf_direct_free_graves(d, mf_direct_now(d) + CLOSE_NS);

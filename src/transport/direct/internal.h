@@ -80,6 +80,7 @@ struct mf_direct {
     struct mf_mutex lock; /* guards what follows and the peers */
     struct mf_cond changed;
     struct mf_direct_peer *peers;
+    uint32_t endings;          /* ends of peers that are being told of on the loop */
     struct mf_direct_seg *own; /* in order of index */
     struct mf_direct_conn *conns;
     uint32_t conn_count;

@@ -96,6 +96,7 @@ static void on_ended(void *arg)
     peer->watch = NULL;
     peer->dead = true;
     peer->refs++;
+    d->endings++;
     bool attached = peer->pools != 0;
     mf_mutex_unlock(&d->lock);
     d->host->unwatch_fd(d->host->arg, watch);
@@ -104,7 +105,11 @@ static void on_ended(void *arg)
         snprintf(why, sizeof(why), "its process (pid %d) has ended", peer->pid);
         d->host->peer_dead(d->host->arg, peer->rank, peer->incarnation, why);
     }
-    mf_direct_peer_put(d, peer);
+    mf_mutex_lock(&d->lock);
+    mf_direct_peer_put_locked(d, peer);
+    d->endings--;
+    mf_cond_broadcast(&d->changed);
+    mf_mutex_unlock(&d->lock);
 }
 
 int mf_direct_peer_check_user(int sock, int *pid)

@@ -17,6 +17,7 @@
 #define CLAIM_NS      (2000ull * 1000000ull)
 #define QUIESCE_NS    (1000ull * 1000000ull)
 #define UNMAP_WAIT_NS (600ull * 1000000000ull)
+#define TABLE_SPAN     (1ull << 30)
 #define GRAVES_KEPT   64u /* more than that are worth a thread */
 
 void mf_direct_bury(struct mf_direct *d, struct mf_direct_seg *seg)
@@ -53,13 +54,30 @@ void mf_direct_free_graves(struct mf_direct *d, uint64_t deadline_ns)
     }
 }
 
-/* Move the mapping, with all its pages, to another address: the place is then empty, however many
- * pages there are. NULL when the kernel cannot. */
+/* Move the mapping, with all its pages, to another address: the place is then empty, however many pages
+ * there are. To an address that differs by a multiple of what an upper page table covers, the kernel moves
+ * whole tables: microseconds instead of milliseconds. NULL when it cannot. */
 static void *move_away(uint64_t addr, uint64_t size)
 {
-    void *moved =
-        mremap((void *)(uintptr_t)addr, size, size, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
-    return moved == MAP_FAILED ? NULL : moved;
+    uint64_t span = size + TABLE_SPAN;
+    char *room = mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) {
+        return NULL;
+    }
+    uint64_t before = (addr - (uint64_t)(uintptr_t)room) % TABLE_SPAN;
+    void *moved = mremap((void *)(uintptr_t)addr, size, size,
+                         MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, room + before);
+    if (moved == MAP_FAILED) {
+        munmap(room, span);
+        return NULL;
+    }
+    if (before) {
+        munmap(room, before);
+    }
+    if (before + size < span) {
+        munmap(room + before + size, span - before - size);
+    }
+    return moved;
 }
 
 static void take_down_dram(struct mf_direct *d, struct mf_direct_seg *seg, bool dead)

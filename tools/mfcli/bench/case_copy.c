@@ -6,15 +6,15 @@
 #include "cases.h"
 #include "partner.h"
 
-#define SMALL_BLOCK    1024u
-#define SMALL_PITCH    4096u
-#define SMALL_LIST     256u
-#define PLAN_BLOCK     16u
-#define PLAN_ELEMENTS  100000u
-#define PLAN_LIMIT_NS  25.0
-#define SINGLE_BLOCK   (1u << 20)
-#define RATIO_122      0.97
-#define NS             1e9
+#define SMALL_BLOCK   1024u
+#define SMALL_PITCH   4096u
+#define SMALL_LIST    256u
+#define PLAN_BLOCK    16u
+#define PLAN_ELEMENTS 100000u
+#define PLAN_LIMIT_NS 25.0
+#define SINGLE_BLOCK  (1u << 20)
+#define RATIO_122     0.97
+#define NS            1e9
 
 static const uint32_t host_paths[] = {PATH_H2RH, PATH_RH2H};
 
@@ -33,9 +33,8 @@ static void report_122(const struct world *world, const struct point *against_me
 {
     struct report report = report_of(world);
     double ratio = point_ratio(against_single, against_single->time.ratio.median);
-    struct figure figure = {.unit = "x the rate of 1 MiB copies",
-                            .measured = ratio,
-                            .target = RATIO_122};
+    struct figure figure = {
+        .unit = "x the rate of 1 MiB copies", .measured = ratio, .target = RATIO_122};
     struct out_json json;
 
     snprintf(figure.name, sizeof(figure.name), "122 scattered blocks, %s",
@@ -91,9 +90,8 @@ int case_122(struct world *world, uint64_t *wrong)
 static void report_small(const struct world *world, const struct point *point)
 {
     struct report report = report_of(world);
-    struct figure figure = {.unit = "x a loop of memcpy",
-                            .measured = point->time.ratio.median,
-                            .target = 1.0};
+    struct figure figure = {
+        .unit = "x a loop of memcpy", .measured = point->time.ratio.median, .target = 1.0};
     struct out_json json;
 
     snprintf(figure.name, sizeof(figure.name), "256 x 1 KiB scattered, %s", point->path->name);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@
 struct create {
     uint64_t bytes;
     uint32_t ops;
-    bool huge; /* huge pages are there for all of it */
+    bool huge; /* huge pages, for both */
 };
 
 static double create_ours(void *arg)
@@ -128,6 +129,18 @@ static void report_create(const struct bench_cfg *cfg, const struct create *crea
     report_close(&report, &json, &figure);
 }
 
+/* Both get the same kind of pages: small ones, unless the user requires huge ones. */
+static bool same_pages(void)
+{
+    const char *wanted = getenv("MF_SEGMENT_HUGE");
+
+    if (wanted && strcmp(wanted, "require") == 0) {
+        return true;
+    }
+    setenv("MF_SEGMENT_HUGE", "never", 1);
+    return false;
+}
+
 static int start(const struct bench_cfg *cfg, const char *url)
 {
     smem_bm_config_t config;
@@ -152,7 +165,7 @@ int case_create(const struct bench_cfg *cfg)
     struct stats_pairs time;
     int result = -1;
 
-    create.huge = machine_free_huge_pages() >= create.bytes;
+    create.huge = same_pages();
     while (!create.huge && create.bytes > GRANULE && create.bytes > memory) {
         create.bytes /= 2;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many processes that join one pool: all but one at once, then one more; what an idle one costs; how
-// long the end of one takes. The ranks are forked before this process has threads and wait at gates,
-// so that starting processes is no part of what is measured.
+// Many processes that join one pool: all but one at once, then one more; what an idle one costs;
+// how long the end of one takes. The ranks are forked before this process has threads and wait at
+// gates, so that starting processes is no part of what is measured.
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,20 +19,20 @@
 #include "cases.h"
 #include "machine.h"
 
-#define RANKS_MAX     1024u
-#define RANK_BYTES    (2ull << 20)
-#define JOIN_POOL     3u
-#define POLL_NS       500000u
-#define SETTLE_NS     1500000000u
-#define PATIENCE_S    120.0
-#define ONE_MORE_MS   100.0
-#define IDLE_MIB      8.0
-#define WAKE_UPS      2.0
-#define END_MS        20.0
-#define DESCRIPTORS   8u
+#define RANKS_MAX   1024u
+#define RANK_BYTES  (2ull << 20)
+#define JOIN_POOL   3u
+#define POLL_NS     500000u
+#define SETTLE_NS   1500000000u
+#define PATIENCE_S  120.0
+#define ONE_MORE_MS 100.0
+#define IDLE_MIB    8.0
+#define WAKE_UPS    2.0
+#define END_MS      20.0
+#define DESCRIPTORS 8u
 
 /* Gates that ranks wait at: a pipe each, open when its write end is closed. */
-enum gate { GATE_ALL, GATE_ONE_MORE, GATE_END_ONE, GATE_END_ALL, GATE_COUNT };
+enum gate { GATE_ALL, GATE_ONE_MORE, GATE_END_ONE, GATE_END_ALL, GATE_EXIT, GATE_COUNT };
 
 /* What a rank tells, in memory that all share; times of the common clock. */
 struct rank_times {
@@ -121,6 +121,8 @@ static void be_rank(const struct join *join, uint32_t rank)
     smem_bm_uninit(0);
     times->ended = machine_now();
     atomic_store(&times->state, 2);
+    /* No process goes while others still hear of it. */
+    pass(join, GATE_EXIT);
     _exit(0);
 }
 
@@ -218,8 +220,7 @@ static double all_limit_s(uint32_t ranks)
 static void print_figure(const struct report *report, uint32_t ranks, const char *name,
                          const char *unit, double measured, double limit)
 {
-    struct figure figure = {
-        .unit = unit, .measured = measured, .target = limit, .at_most = true};
+    struct figure figure = {.unit = unit, .measured = measured, .target = limit, .at_most = true};
     struct out_json json;
 
     snprintf(figure.name, sizeof(figure.name), "%s", name);
@@ -310,6 +311,7 @@ static int start_ranks(struct join *join)
 
 static void end_ranks(struct join *join, bool kill_them)
 {
+    open_gate(join, GATE_EXIT);
     for (uint32_t rank = 0; rank < join->ranks; rank++) {
         if (join->pids[rank] > 0) {
             if (kill_them) {
@@ -333,8 +335,8 @@ static int run_join(const struct bench_cfg *cfg, uint32_t ranks)
     int result = -1;
 
     memset(join.gates, -1, sizeof(join.gates));
-    join.shared = mmap(NULL, sizeof(*join.shared), PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    join.shared =
+        mmap(NULL, sizeof(*join.shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (join.shared == MAP_FAILED) {
         fprintf(stderr, "%s: join: shared memory: %s\n", BENCH_COMMAND, strerror(errno));
         return -1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Faults that the benchmark makes in its own copies, to show that they would be seen: a bit flipped at
-// the target, a block left out, a block that lands in another one's place.
+// Faults that the benchmark makes in its own copies, to show that they would be seen: a bit flipped
+// at the target, a block left out, a block that lands in another one's place.
 #ifndef MFCLI_BENCH_FAULT_H
 #define MFCLI_BENCH_FAULT_H
 

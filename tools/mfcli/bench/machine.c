@@ -117,16 +117,6 @@ uint64_t machine_memory(void)
     return available;
 }
 
-uint64_t machine_free_huge_pages(void)
-{
-    char count[LINE_BYTES];
-    uint64_t pages = find_line("/proc/meminfo", "HugePages_Free", count, sizeof(count))
-                         ? strtoull(count, NULL, 10)
-                         : 0;
-
-    return pages * kilobytes("/proc/meminfo", "Hugepagesize");
-}
-
 uint64_t machine_status_bytes(pid_t pid, const char *name)
 {
     char path[64];

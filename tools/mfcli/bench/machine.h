@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a result must say of the machine that it was measured on, and the clock it was measured with.
+// What a result must say of the machine that it was measured on, and the clock it was measured
+// with.
 #ifndef MFCLI_BENCH_MACHINE_H
 #define MFCLI_BENCH_MACHINE_H
 
@@ -19,9 +20,6 @@ uint32_t machine_cores(void);
 void machine_date(char *text, size_t len);
 /** Bytes that can be allocated now: the least of the system's and the control group's. */
 uint64_t machine_memory(void);
-
-/** Bytes in free huge pages of the usual size. */
-uint64_t machine_free_huge_pages(void);
 
 /** Bytes of a line "Name:   N kB" of /proc/PID/status; 0 when it is not there. */
 uint64_t machine_status_bytes(pid_t pid, const char *name);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The measurement of one path. Ours and the baseline walk the same working set, half of it apart, so
-// that neither finds in a cache what the other has left there.
+// The measurement of one path. Ours and the baseline walk the same working set, half of it apart,
+// so that neither finds in a cache what the other has left there.
 #include "measure.h"
 
 #include <math.h>
@@ -67,8 +67,9 @@ static uint64_t check_bytes(const struct world *world, const struct shape *shape
     return bytes;
 }
 
-static int copy_for_check(struct world *world, const struct measure *what, const struct shape *shape,
-                          const struct place *src, const struct place *dst)
+static int copy_for_check(struct world *world, const struct measure *what,
+                          const struct shape *shape, const struct place *src,
+                          const struct place *dst)
 {
     const struct list_call call = {.type = what->path->type, .batch = what->batch};
     uint64_t chunk = CHECK_ELEMENTS / what->batch * what->batch;
@@ -305,8 +306,8 @@ static int time_all(struct run *run, struct point *out)
     list_init(&run->list, (uint32_t)(calls * what->batch));
     size_round(run);
     out->round_bytes = run->list.total;
-    out->base_bytes = what->base_is_ours ? run->base_elements * what->base_shape.block
-                                         : run->list.total;
+    out->base_bytes =
+        what->base_is_ours ? run->base_elements * what->base_shape.block : run->list.total;
     out->count = calls;
     run->ours_at = 0;
     run->base_at = what->base_shape.slots / 2;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Measures one path with one shape of blocks: the bytes are checked once, everything is touched, then
-// ours and memcpy take turns over the working set, then single calls are timed.
+// Measures one path with one shape of blocks: the bytes are checked once, everything is touched,
+// then ours and memcpy take turns over the working set, then single calls are timed.
 #ifndef MFCLI_BENCH_MEASURE_H
 #define MFCLI_BENCH_MEASURE_H
 
@@ -15,8 +15,8 @@
 struct measure {
     const struct bench_path *path;
     struct shape shape;
-    uint32_t batch;  /* elements of a call; 1: single copies */
-    uint64_t count;  /* calls of a round; 0: as many as fill cfg->round_ms */
+    uint32_t batch; /* elements of a call; 1: single copies */
+    uint64_t count; /* calls of a round; 0: as many as fill cfg->round_ms */
     size_t pairs;
     /* The baseline: memcpy over elements of this shape; or, when base_is_ours, the library's single
      * copies of them. */

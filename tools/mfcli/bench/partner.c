@@ -144,9 +144,8 @@ int partner_meet(struct world *world)
 int partner_fill(struct world *world, const struct place *place, const struct pattern *pattern,
                  uint64_t bytes)
 {
-    struct request request = {.kind = REQUEST_FILL,
-                              .place = place->kind,
-                              .what = {.pattern = *pattern, .bytes = bytes}};
+    struct request request = {
+        .kind = REQUEST_FILL, .place = place->kind, .what = {.pattern = *pattern, .bytes = bytes}};
     struct reply reply;
 
     return place->rank == world->rank ? fill_place(world, place, pattern, bytes)

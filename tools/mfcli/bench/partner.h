@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filling, poisoning and checking of places, by the rank that owns them. What belongs to the partner
-// is asked for with a message: words in the partner's part of the pool, answered by words in ours.
+// Filling, poisoning and checking of places, by the rank that owns them. What belongs to the
+// partner is asked for with a message: words in the partner's part of the pool, answered by words
+// in ours.
 #ifndef MFCLI_BENCH_PARTNER_H
 #define MFCLI_BENCH_PARTNER_H
 

@@ -138,8 +138,8 @@ uint64_t pattern_wrong_in_target(const struct pattern *pattern, const struct ext
         uint64_t to = e->dst + e->bytes < end ? e->dst + e->bytes : end;
 
         wrong += not_poison(piece + (now - offset), from - now);
-        wrong += pattern_wrong(pattern, e->src + (from - e->dst), piece + (from - offset),
-                               to - from);
+        wrong +=
+            pattern_wrong(pattern, e->src + (from - e->dst), piece + (from - offset), to - from);
         now = to;
     }
     return wrong + not_poison(piece + (now - offset), end - now);

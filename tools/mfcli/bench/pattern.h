@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the bytes of a benchmark are: a function of the run, the rank that owns the source, the round
-// and the offset in it, so that a byte that is old, misplaced or another rank's is told from a right
-// one. Targets are poisoned before each round; a byte that nobody wrote is seen too.
+// What the bytes of a benchmark are: a function of the run, the rank that owns the source, the
+// round and the offset in it, so that a byte that is old, misplaced or another rank's is told from
+// a right one. Targets are poisoned before each round; a byte that nobody wrote is seen too.
 #ifndef MFCLI_BENCH_PATTERN_H
 #define MFCLI_BENCH_PATTERN_H
 

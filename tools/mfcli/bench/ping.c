@@ -75,10 +75,8 @@ int ping_measure(struct world *world, uint64_t rounds, bool through_library, dou
 {
     uint64_t *ball = far_ball(world, world_partner(world), through_library);
     uint64_t first = __atomic_load_n(&world->control->ball, __ATOMIC_RELAXED) + 1;
-    struct request request = {.kind = REQUEST_PING,
-                              .first = first,
-                              .rounds = rounds,
-                              .through_library = through_library};
+    struct request request = {
+        .kind = REQUEST_PING, .first = first, .rounds = rounds, .through_library = through_library};
     struct reply reply;
     double start = 0;
     int result = ball ? partner_post(world, &request) : -1;

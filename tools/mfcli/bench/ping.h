@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ping-pong of an 8-byte word between rank 0 and the partner, both spinning: by puts of the library,
-// or by plain stores, which is what the processor needs from core to core.
+// Ping-pong of an 8-byte word between rank 0 and the partner, both spinning: by puts of the
+// library, or by plain stores, which is what the processor needs from core to core.
 #ifndef MFCLI_BENCH_PING_H
 #define MFCLI_BENCH_PING_H
 

@@ -118,8 +118,8 @@ void report_point_members(const struct report *report, struct out_json *json,
     out_json_real(json, "p99_us", point->p99_s * 1e6, 3);
     if (memcpy_base) {
         out_json_text(json, "baseline", point->baseline);
-        out_json_real(json, "memcpy_gb_per_s",
-                      (double)point->base_bytes / time->base.median / 1e9, 3);
+        out_json_real(json, "memcpy_gb_per_s", (double)point->base_bytes / time->base.median / 1e9,
+                      3);
         out_json_real(json, "ratio_memcpy", time->ratio.median, 3);
         out_json_real(json, "q1", time->ratio.q1, 3);
         out_json_real(json, "q3", time->ratio.q3, 3);

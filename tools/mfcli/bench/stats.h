@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Medians, quartiles and percentiles, and the comparison by pairs: ours and a baseline take turns,
-// each pair gives one ratio, and the median of the ratios is the result, since the speed of a machine
-// drifts by more than what is measured.
+// each pair gives one ratio, and the median of the ratios is the result, since the speed of a
+// machine drifts by more than what is measured.
 #ifndef MFCLI_BENCH_STATS_H
 #define MFCLI_BENCH_STATS_H
 

@@ -76,8 +76,8 @@ struct place world_place(const struct world *world, enum place_kind kind, uint32
                                                                   (uint16_t)rank);
         break;
     case PLACE_HBM:
-        place.base = (uint64_t)(uintptr_t)smem_bm_ptr_by_mem_type(
-            world->pool, SMEM_MEM_TYPE_DEVICE, (uint16_t)rank);
+        place.base = (uint64_t)(uintptr_t)smem_bm_ptr_by_mem_type(world->pool, SMEM_MEM_TYPE_DEVICE,
+                                                                  (uint16_t)rank);
         break;
     }
     return place;
@@ -100,9 +100,8 @@ uint8_t *world_cpu_address(const struct world *world, const struct place *place)
 
 int world_copy(const struct world *world, uint64_t dst, uint64_t src, uint64_t bytes)
 {
-    smem_copy_params params = {.src = (const void *)(uintptr_t)src,
-                               .dest = (void *)(uintptr_t)dst,
-                               .dataSize = bytes};
+    smem_copy_params params = {
+        .src = (const void *)(uintptr_t)src, .dest = (void *)(uintptr_t)dst, .dataSize = bytes};
 
     return smem_bm_copy(world->pool, &params, SMEMB_COPY_AUTO, 0) ? world_error(world, "copy") : 0;
 }
@@ -204,8 +203,8 @@ static int join(struct world *world, uint32_t ordinal)
 static int allocate(struct world *world)
 {
     if (uses(world->cfg, PLACE_HOST)) {
-        void *host = mmap(NULL, world->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                          -1, 0);
+        void *host =
+            mmap(NULL, world->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         if (host == MAP_FAILED) {
             fprintf(stderr, "%s: %llu bytes of host memory: %s\n", BENCH_COMMAND,

@@ -35,10 +35,10 @@ struct world {
     mf_dev_t local;       /* the same on the device; 0 */
     uint8_t *staging;
     struct control *control; /* this rank's, at the end of its DRAM */
-    uint64_t sent;  /* messages so far */
-    uint64_t run;   /* number of this run, for patterns */
-    uint64_t round; /* checks so far, likewise */
-    uint32_t touched; /* bits 1 << PATH_*: every page went through the path */
+    uint64_t sent;           /* messages so far */
+    uint64_t run;            /* number of this run, for patterns */
+    uint64_t round;          /* checks so far, likewise */
+    uint32_t touched;        /* bits 1 << PATH_*: every page went through the path */
 };
 
 /**
@@ -59,10 +59,12 @@ uint32_t world_partner(const struct world *world);
 /** The CPU's address of a place of host memory; NULL when it has none here. */
 uint8_t *world_cpu_address(const struct world *world, const struct place *place);
 
-/** One copy through the library, by the kinds of the two addresses. @return 0, or -1 after a report */
+/** One copy through the library, by the kinds of the two addresses. @return 0, or -1 after a report
+ */
 int world_copy(const struct world *world, uint64_t dst, uint64_t src, uint64_t bytes);
 
-/** Moves bytes between `buffer` and a place, the way that is there. @return 0, or -1 after a report */
+/** Moves bytes between `buffer` and a place, the way that is there. @return 0, or -1 after a report
+ */
 int place_read(const struct world *world, const struct place *place, uint64_t offset, void *buffer,
                uint64_t bytes);
 int place_write(const struct world *world, const struct place *place, uint64_t offset,

@@ -478,7 +478,8 @@ static int get_late(struct client *client, uint32_t index)
     uint64_t start = now_ns();
 
     for (;;) {
-        uint64_t waited = now_ns() - start;
+        uint64_t now = now_ns();
+        uint64_t waited = now - start;
 
         if (look_and_get(client, index, 1)) {
             return -1;
@@ -493,7 +494,7 @@ static int get_late(struct client *client, uint32_t index)
         if (failure_is_set(&client->world->failure)) {
             return -1;
         }
-        pause_step(waited);
+        pause_step(&client->mailbox.pause, now, waited);
     }
     fill_block(wave->computed, client->world->layout.block_bytes, item->id, 0);
     item->state = ITEM_DONE;
@@ -579,6 +580,7 @@ int client_run(struct client *client)
 {
     const struct trace *trace = client->cfg->trace;
 
+    pause_prepare_thread();
     for (size_t i = client->number; i < trace->request_count; i += client->world->layout.clients) {
         const struct trace_request *request = &trace->requests[i];
 
@@ -587,12 +589,5 @@ int client_run(struct client *client)
             return -1;
         }
     }
-    if (settle(client)) {
-        return -1;
-    }
-    client->stats.get_rate =
-        client->stats.get_ns
-            ? (uint64_t)((double)client->stats.got_bytes * 1e9 / (double)client->stats.get_ns)
-            : 0;
-    return 0;
+    return settle(client);
 }

@@ -2,9 +2,11 @@
 // mfcli replay: reads the arguments; is one rank when MF_RANK is set, else starts all of them.
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../alloc.h"
 #include "../args.h"
@@ -208,6 +210,15 @@ static int check_trace(const struct arg_spec *spec, const struct replay_cfg *cfg
     return rc;
 }
 
+/* This program's file. */
+static char *own_path(void)
+{
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path));
+
+    return cli_text("%.*s", length > 0 ? (int)length : 0, path);
+}
+
 /* Starts all ranks, each this same program with the same arguments. */
 static int start_ranks(const struct arg_spec *spec, const struct replay_cfg *cfg,
                        uint64_t timeout_ms, int argc, char **argv)
@@ -226,7 +237,7 @@ static int start_ranks(const struct arg_spec *spec, const struct replay_cfg *cfg
                                     .first_is_tool = true};
     int result = CLI_FAILURE;
 
-    again[0] = (char *)(uintptr_t) "/proc/self/exe";
+    again[0] = own_path();
     memcpy(again + 1, argv, (size_t)argc * sizeof(*argv));
     if (check_trace(spec, cfg) == 0 && launch_open(&launch, spec->command) == 0) {
         if (store_host_open(&host, "tcp://127.0.0.1:0", spec->command) == 0) {
@@ -235,6 +246,7 @@ static int start_ranks(const struct arg_spec *spec, const struct replay_cfg *cfg
         }
         launch_close(&launch);
     }
+    free(again[0]);
     free(again);
     return result;
 }

@@ -4,13 +4,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "../alloc.h"
-#include "pause.h"
 
-#define LOOK_EVERY_MS  100u /* how often a waiting client looks whether the owner lives */
-#define TIMER_SLACK_NS 1000u
+#define LOOK_EVERY_MS 100u /* how often a waiting client looks whether the owner lives */
 
 static uint64_t load_word(const void *word)
 {
@@ -37,6 +34,7 @@ void mailbox_init(struct mailbox *mailbox, struct replay_world *world, uint32_t 
 {
     mailbox->world = world;
     mailbox->client = client;
+    mailbox->pause = (struct pause){0};
     mailbox->owners = cli_alloc(world->layout.ranks, sizeof(*mailbox->owners));
     mailbox->request = cli_alloc(1, sizeof(*mailbox->request));
     mailbox->own_results = cli_alloc(MAIL_ITEMS, sizeof(*mailbox->own_results));
@@ -66,7 +64,8 @@ static int wait_for_answer(struct mailbox *mailbox, uint32_t owner)
     uint64_t start = now_ns(), looked_ms = 0;
 
     while (load_word(&answer->number) != number) {
-        uint64_t waited = now_ns() - start;
+        uint64_t now = now_ns();
+        uint64_t waited = now - start;
 
         if (failure_is_set(&world->failure)) {
             return -1;
@@ -81,7 +80,7 @@ static int wait_for_answer(struct mailbox *mailbox, uint32_t owner)
             return failure_report(&world->failure, "rank %u did not answer within %g s", owner,
                                   (double)world->answer_ms / 1000);
         }
-        pause_step(waited);
+        pause_step(&mailbox->pause, now, waited);
     }
     mailbox->owners[owner].pending = false;
     return 0;
@@ -148,8 +147,8 @@ void service_fini(struct service *service)
     free(service->answer);
 }
 
-/* Writes the answer into the client's rank. A rank that cannot be reached any more is for the main
- * thread to notice; here its clients are no longer served. */
+/* Writes the answer into the client's rank. A client that cannot be answered is not served again.
+ */
 static void send_answer(struct service *service, uint32_t client, uint32_t count, uint64_t number)
 {
     struct fabric *fabric = service->world->fabric;
@@ -160,6 +159,8 @@ static void send_answer(struct service *service, uint32_t client, uint32_t count
                              service->answer->results, count * sizeof(struct mail_result))) ||
         fabric_put(fabric, rank, offset + offsetof(struct mail_answer, number), &number, 8)) {
         service->ignored[client] = 1;
+        failure_report(&service->world->failure, "answer to client %u of rank %u: %s", client, rank,
+                       fabric->ops->error(fabric));
     }
 }
 
@@ -199,16 +200,18 @@ static void *serve(void *arg)
 {
     struct service *service = arg;
     struct rank_header *header = own_header(service->world);
+    struct pause pause = {0};
     uint64_t last = now_ns();
 
-    /* Naps of 20 us shall not last 70. */
-    prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
+    pause_prepare_thread();
     while (!atomic_load_explicit(&service->stop, memory_order_acquire)) {
         __atomic_store_n(&header->beat, header->beat + 1, __ATOMIC_RELEASE);
         if (service_step(service)) {
             last = now_ns();
         } else {
-            pause_step(now_ns() - last);
+            uint64_t now = now_ns();
+
+            pause_step(&pause, now, now - last);
         }
     }
     return NULL;

@@ -15,6 +15,7 @@
 #include "fabric.h"
 #include "failure.h"
 #include "layout.h"
+#include "pause.h"
 
 /** What all threads of a rank share. */
 struct replay_world {
@@ -47,6 +48,7 @@ struct mailbox {
     struct mailbox_owner *owners;
     struct mail_request *request;    /* under construction */
     struct mail_result *own_results; /* of the directory in this process */
+    struct pause pause;              /* of the client's thread */
 };
 
 void mailbox_init(struct mailbox *mailbox, struct replay_world *world, uint32_t client);

@@ -6,11 +6,18 @@
 
 #include <sched.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #define PAUSE_SPIN_NS    20000u
 #define PAUSE_YIELD_NS   100000u
 #define PAUSE_NAP_MAX_NS 200000u
+/* A yield that takes longer has given the processor to somebody who works; another one would cost
+ * as much again, so for some time there are none. */
+#define PAUSE_CROWDED_NS     1000000u
+#define PAUSE_CROWDED_FOR_NS 200000000u
+/* Naps of 20 us shall not last 70. */
+#define PAUSE_SLACK_NS 1000u
 
 static inline uint64_t now_ns(void)
 {
@@ -33,8 +40,30 @@ static inline void nap_ns(uint64_t ns)
     nanosleep(&nap, NULL);
 }
 
-/** One step of waiting for something that has not happened for `waited_ns`. */
-static inline void pause_step(uint64_t waited_ns)
+/** How one thread waits; zeroed at first. */
+struct pause {
+    uint64_t crowded_until_ns;
+};
+
+/** Once in each thread that waits: naps are to be short. */
+static inline void pause_prepare_thread(void)
+{
+    prctl(PR_SET_TIMERSLACK, PAUSE_SLACK_NS, 0, 0, 0);
+}
+
+static inline void pause_yield(struct pause *pause, uint64_t now)
+{
+    uint64_t after = 0;
+
+    sched_yield();
+    after = now_ns();
+    if (after - now > PAUSE_CROWDED_NS) {
+        pause->crowded_until_ns = after + PAUSE_CROWDED_FOR_NS;
+    }
+}
+
+/** One step of waiting, at `now_ns`, for something that has not happened for `waited_ns`. */
+static inline void pause_step(struct pause *pause, uint64_t now, uint64_t waited_ns)
 {
     if (waited_ns < PAUSE_SPIN_NS) {
 #if defined(__x86_64__)
@@ -42,8 +71,8 @@ static inline void pause_step(uint64_t waited_ns)
 #elif defined(__aarch64__)
         __asm__ volatile("yield");
 #endif
-    } else if (waited_ns < PAUSE_YIELD_NS) {
-        sched_yield();
+    } else if (waited_ns < PAUSE_YIELD_NS && now >= pause->crowded_until_ns) {
+        pause_yield(pause, now);
     } else {
         nap_ns(waited_ns / 8 < PAUSE_NAP_MAX_NS ? waited_ns / 8 : PAUSE_NAP_MAX_NS);
     }

@@ -133,8 +133,7 @@ static int open_world(struct rank_run *run)
     }
     world->fabric = &run->bm.fabric;
     world->answer_ms = cfg->answer_ms;
-    directory_init(&world->directory, &world->layout, world->fabric->own + world->layout.directory,
-                   RESERVATION_MS);
+    directory_init(&world->directory, &world->layout, world->fabric->own, RESERVATION_MS);
     if (service_start(&run->service, world)) {
         directory_fini(&world->directory);
         fabric_bm_close(&run->bm, false);
@@ -191,10 +190,11 @@ static int join_world(struct rank_run *run)
     char error[FABRIC_ERROR_BYTES];
 
     set_word(&own_header(world)->phase, PHASE_RUNNING);
-    set_word(&own_header(world)->ready, digest);
     if (fabric_bm_join(&run->bm, error)) {
         return failure_report(&world->failure, "%s", error);
     }
+    /* Not before: a rank that has not joined can be asked, but cannot answer. */
+    set_word(&own_header(world)->ready, digest);
     for (uint32_t rank = 0; rank < world->layout.ranks; rank++) {
         if (rank != run->cfg->rank && wait_for_rank(run, rank, digest, until)) {
             return -1;
@@ -488,6 +488,10 @@ static int tell_result(struct rank_run *run)
     }
     if (failed) {
         return tell_failure(run);
+    }
+    if (run->sum.wrong_bytes && run->cfg->rank == 0) {
+        fprintf(stderr, "mfcli replay: %llu bytes that were got are wrong\n",
+                (unsigned long long)run->sum.wrong_bytes);
     }
     return run->sum.wrong_bytes ? CLI_FAILURE : CLI_OK;
 }

@@ -24,8 +24,8 @@ static struct figures figures_of(const struct replay_result *r)
     return (struct figures){
         .hit_ratio = ratio((double)s->hits, (double)s->blocks),
         .remote_fraction = ratio((double)s->remote, (double)s->blocks),
-        .gb_per_s = (double)s->get_rate / 1e9,
-        .blocks_per_s = (double)s->get_rate / (double)r->cfg->block_bytes,
+        .gb_per_s = ratio((double)s->got_bytes, (double)s->get_ns),
+        .blocks_per_s = ratio((double)s->hits * 1e9, (double)s->get_ns),
         .put_gb_per_s = ratio((double)s->put_bytes, (double)s->put_ns),
         .requests_per_s = ratio((double)s->requests, r->seconds),
         .p50_us = hist_quantile(&s->get_hist, 0.5) / 1000,
@@ -90,7 +90,7 @@ static void print_table(const struct replay_result *r)
            s->hits, f.hit_ratio);
     printf("remote          %.2f %% of the blocks belong to another rank\n",
            100 * f.remote_fraction);
-    printf("gets            %.0f MiB, %.2f GB/s, %.0f blocks a second\n",
+    printf("gets            %.0f MiB, %.2f GB/s, %.0f blocks a second of a client's time\n",
            (double)s->got_bytes / mib, f.gb_per_s, f.blocks_per_s);
     printf("get, a request  p50 %.1f us, p99 %.1f us\n", f.p50_us, f.p99_us);
     printf("puts            %" PRIu64 " blocks, %.0f MiB, %.2f GB/s; %" PRIu64

@@ -11,7 +11,6 @@ void stats_merge(struct replay_stats *into, const struct replay_stats *from)
     into->puts += from->puts;
     into->got_bytes += from->got_bytes;
     into->get_ns += from->get_ns;
-    into->get_rate += from->get_rate;
     into->put_bytes += from->put_bytes;
     into->put_ns += from->put_ns;
     into->wrong_bytes += from->wrong_bytes;

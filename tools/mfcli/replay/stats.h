@@ -19,7 +19,6 @@ struct replay_stats {
     uint64_t puts;      /* blocks put */
     uint64_t got_bytes; /* by gets */
     uint64_t get_ns;    /* inside gets: look-up, copy, second look */
-    uint64_t get_rate;  /* bytes a second inside gets, added up over the clients */
     uint64_t put_bytes;
     uint64_t put_ns;
     uint64_t wrong_bytes;

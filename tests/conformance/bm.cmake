@@ -1,0 +1,18 @@
+# The suite of the BM API, over every device and every operator: a new one adds one line at the end.
+set(bm_suite ${CMAKE_CURRENT_SOURCE_DIR}/bm_suite.c ${CMAKE_CURRENT_SOURCE_DIR}/bm_copy_cases.c
+             ${CMAKE_CURRENT_SOURCE_DIR}/bm_range_cases.c
+             ${CMAKE_CURRENT_SOURCE_DIR}/bm_member_cases.c)
+mf_test(test_conformance_bm SOURCES ${bm_suite}
+        LAYERS base config wire store device gva transport xcopy core api
+        ARGS none SDMA LABELS conformance TIMEOUT 120)
+
+# mf_conformance_bm(<name> <device> <operator> [variable=value]...)
+function(mf_conformance_bm name device operator)
+  add_test(NAME test_conformance_bm_${name} COMMAND test_conformance_bm ${device} ${operator})
+  set_tests_properties(test_conformance_bm_${name} PROPERTIES TIMEOUT 120 LABELS conformance
+                                                              ENVIRONMENT "${ARGN}")
+endfunction()
+
+mf_conformance_bm(host_shm none HOST_SHM)
+mf_conformance_bm(sim sim SDMA)
+mf_conformance_bm(sim_host_shm sim HOST_SHM)
