@@ -2,12 +2,13 @@
 /**
  * @file mf_transport.h
  * The table of functions that a transport fills: a way to reach the memory of a peer. See
- * docs/plugins.md. A transport publishes this rank's segments, attaches peers (then both sides know each
- * other's segments) and moves bytes between addresses of which at least one may lie in such a segment.
+ * docs/plugins.md. A transport publishes this rank's segments, attaches peers (then both sides know
+ * each other's segments) and moves bytes between addresses of which at least one may lie in such a
+ * segment.
  *
- * Life of an instance: open, endpoint, then publish / attach / detach / withdraw in any order from any
- * thread, lanes for data, close. All functions return 0 or a negative SMEM_* code with host->err()
- * recorded.
+ * Life of an instance: open, endpoint, then publish / attach / detach / withdraw in any order from
+ * any thread, lanes for data, close. All functions return 0 or a negative SMEM_* code with
+ * host->err() recorded.
  */
 #ifndef MEMFABRIC_MF_TRANSPORT_H
 #define MEMFABRIC_MF_TRANSPORT_H
@@ -23,13 +24,10 @@ extern "C" {
 #endif
 
 /** Kind of memory; also the order of the slots in a pool's address range. */
-enum mf_mem_kind {
-    MF_KIND_HBM = 0,
-    MF_KIND_DRAM = 1,
-    MF_KIND_COUNT = 2
-};
+enum mf_mem_kind { MF_KIND_HBM = 0, MF_KIND_DRAM = 1, MF_KIND_COUNT = 2 };
 
-/** A published piece of a slot, as its owner announces it: enough to name it, nothing local in it. */
+/** A published piece of a slot, as its owner announces it: enough to name it, nothing local in it.
+ */
 struct mf_segment_desc {
     uint64_t gva;         /* global address of its first byte */
     uint64_t size;        /* bytes */
@@ -41,9 +39,9 @@ struct mf_segment_desc {
     uint32_t kind;  /* enum mf_mem_kind */
 };
 
-/** A segment as this process reaches it: its own or a peer's. Made by the library for an own segment, by
- *  the transport for a peer's. Read by threads that copy without a lock; freed by its maker only after
- *  host->quiesce(). */
+/** A segment as this process reaches it: its own or a peer's. Made by the library for an own
+ * segment, by the transport for a peer's. Read by threads that copy without a lock; freed by its
+ * maker only after host->quiesce(). */
 struct mf_segment {
     struct mf_segment_desc desc;
     uint64_t host; /* where this process's CPU reaches its first byte; 0: it cannot */
@@ -65,7 +63,8 @@ struct mf_peer {
 /** Why a peer is detached. */
 enum mf_detach_why {
     MF_DETACH_LEFT = 0, /* it left the pool: drop what was attached */
-    MF_DETACH_DEAD = 1  /* it died or was declared dead: give its memory back, refuse it from now on */
+    MF_DETACH_DEAD =
+        1 /* it died or was declared dead: give its memory back, refuse it from now on */
 };
 
 /** What the library gives to a transport instance. Valid until close. */
@@ -83,23 +82,27 @@ struct mf_transport_host {
 
     /** The best CPU copy of this machine; for any size; may use several threads for large ones. */
     void (*copy)(void *arg, void *dst, const void *src, size_t size);
+    /** As copy, for one of many parts that together are large (256 KiB and more): the parts go past
+     * the cache as one large copy would. */
+    void (*copy_bulk)(void *arg, void *dst, const void *src, size_t size);
     /** The place reserved for a peer's segment in this process: *host is an address where
-     * `desc->size` bytes may be mapped over with MAP_FIXED, for HBM an address in the device's window
-     * (0: this process has no place for it). Refuses (SMEM_INVALID_PARAM) a desc that does not fit
-     * the pool's layout or is not the owner's. */
+     * `desc->size` bytes may be mapped over with MAP_FIXED, for HBM an address in the device's
+     * window (0: this process has no place for it). Refuses (SMEM_INVALID_PARAM) a desc that does
+     * not fit the pool's layout or is not the owner's. */
     int (*place)(void *arg, const struct mf_segment_desc *desc, uint64_t *host);
-    /** Put the inaccessible reservation (dead == 0) or zero pages without reserve (dead != 0) back there. */
+    /** Put the inaccessible reservation (dead == 0) or zero pages without reserve (dead != 0) back
+     * there. */
     int (*unplace)(void *arg, const struct mf_segment_desc *desc, int dead);
     /** A peer's segment can be used from now on / must not be used by new copies. */
     int (*segment_up)(void *arg, struct mf_segment *segment);
     void (*segment_down)(void *arg, struct mf_segment *segment);
-    /** Returns when no thread of this process can still hold a pointer to a segment that was taken down
-     *  before the call, or SMEM_TIMEOUT. Not from a lane. */
+    /** Returns when no thread of this process can still hold a pointer to a segment that was taken
+     * down before the call, or SMEM_TIMEOUT. Not from a lane. */
     int (*quiesce)(void *arg, uint64_t deadline_ns);
     /** The peer's process has ended (seen by the transport). Any thread. */
     void (*peer_dead)(void *arg, uint32_t rank, uint64_t incarnation, const char *why);
-    /** Call fn(fn_arg) on the library's loop thread whenever fd is readable, until unwatch (which waits for
-     *  a running fn unless called from it). */
+    /** Call fn(fn_arg) on the library's loop thread whenever fd is readable, until unwatch (which
+     * waits for a running fn unless called from it). */
     int (*watch_fd)(void *arg, int fd, void (*fn)(void *fn_arg), void *fn_arg, void **watch);
     void (*unwatch_fd)(void *arg, void *watch);
 };
@@ -107,8 +110,8 @@ struct mf_transport_host {
 /** An own segment given to publish. The descriptor is borrowed for as long as it is published. */
 struct mf_publish {
     struct mf_segment *segment; /* the library's; desc.index and desc.epoch are set by publish */
-    int fd;                     /* memfd of a DRAM segment, exported handle of an HBM one; -1: none */
-    uint64_t fd_offset;         /* bytes */
+    int fd;             /* memfd of a DRAM segment, exported handle of an HBM one; -1: none */
+    uint64_t fd_offset; /* bytes */
 };
 
 enum { MF_XFER_PENDING = 1 };
@@ -120,7 +123,8 @@ struct mf_xfer {
     uint64_t src; /* global address when src_seg is set, else an address of this process */
     uint64_t dst;
     uint64_t size;   /* > 0; lies inside the segment (checked by the caller) */
-    uint32_t flags;  /* MF_XFER_SRC_DEV, MF_XFER_DST_DEV: device memory (with a segment: desc.kind says) */
+    uint32_t flags;  /* MF_XFER_SRC_DEV, MF_XFER_DST_DEV: device memory (with a segment: desc.kind
+                        says) */
     int32_t status;  /* out: MF_XFER_PENDING, 0, or a negative SMEM_* code */
     uint64_t cookie; /* the caller's */
 };
@@ -152,30 +156,33 @@ struct mf_transport_ops {
 
     /** REQUIRED. From now on peers may reach the segment. */
     int (*publish)(void *tp, const struct mf_publish *pub);
-    /** REQUIRED. Refuse the segment from now on and wait until no copy of any peer (and of this process) into
-     *  or out of it is under way. SMEM_RES_IN_USE names the rank that neither finished nor died by the
-     *  deadline; the segment is refused all the same. */
+    /** REQUIRED. Refuse the segment from now on and wait until no copy of any peer (and of this
+     * process) into or out of it is under way. SMEM_RES_IN_USE names the rank that neither finished
+     * nor died by the deadline; the segment is refused all the same. */
     int (*withdraw)(void *tp, struct mf_segment *segment, uint64_t deadline_ns);
 
-    /** REQUIRED. Reach the peer and exchange what both have published for `pool`: calls host->segment_up for
-     *  each of the peer's segments not yet known here, and makes the peer do the same with ours. Again when
-     *  already attached: brings what is new. Blocks until the deadline; not on the loop's thread. */
+    /** REQUIRED. Reach the peer and exchange what both have published for `pool`: calls
+     * host->segment_up for each of the peer's segments not yet known here, and makes the peer do
+     * the same with ours. Again when already attached: brings what is new. Blocks until the
+     * deadline; not on the loop's thread. */
     int (*attach)(void *tp, const struct mf_peer *peer, uint32_t pool, uint64_t deadline_ns);
-    /** REQUIRED. Take down (host->segment_down) and forget the peer's segments of the pool; pool UINT32_MAX:
-     *  of all pools. After MF_DETACH_DEAD copies of that incarnation into this rank's segments are refused.
-     *  Unknown peers: 0. May run on the loop's thread: never blocks longer than a few ms. */
+    /** REQUIRED. Take down (host->segment_down) and forget the peer's segments of the pool; pool
+     * UINT32_MAX: of all pools. After MF_DETACH_DEAD copies of that incarnation into this rank's
+     * segments are refused. Unknown peers: 0. May run on the loop's thread: never blocks longer
+     * than a few ms. */
     int (*detach)(void *tp, uint32_t rank, uint64_t incarnation, uint32_t pool,
                   enum mf_detach_why why);
 
     /** REQUIRED. A lane is used by one thread at a time. */
     int (*lane_open)(void *tp, void **lane);
     void (*lane_close)(void *tp, void *lane);
-    /** REQUIRED. Start `count` copies, in any order; sets each status. Never waits for a peer. An aligned
-     *  element of at most 8 bytes lands by one store. A status of 0 means: the bytes are at the target,
-     *  visible to its owner, and both segments were still valid after the copy. */
+    /** REQUIRED. Start `count` copies, in any order; sets each status. Never waits for a peer. An
+     * aligned element of at most 8 bytes lands by one store. A status of 0 means: the bytes are at
+     * the target, visible to its owner, and both segments were still valid after the copy. */
     int (*post)(void *lane, struct mf_xfer *v, uint32_t count);
-    /** REQUIRED. Wait until every posted copy of the lane has a final status, or the deadline: then those left
-     *  get SMEM_TIMEOUT and nothing of theirs lands later. Returns 0 or the first failure. */
+    /** REQUIRED. Wait until every posted copy of the lane has a final status, or the deadline: then
+     * those left get SMEM_TIMEOUT and nothing of theirs lands later. Returns 0 or the first
+     * failure. */
     int (*wait)(void *lane, uint64_t deadline_ns);
 
     /** OPTIONAL. One sentence about how the peer is reached (mfcli explain). */

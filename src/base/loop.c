@@ -15,6 +15,8 @@
 
 /* How long mf_loop_call sleeps between two looks at its work; a wake-up comes long before. */
 #define CALL_LOOK_MS 1000u
+/* Descriptors that an event base takes. */
+#define BASE_FDS 6u
 
 struct work {
     void (*fn)(void *arg);
@@ -126,8 +128,31 @@ static void *loop_main(void *arg)
     return NULL;
 }
 
+/* libevent ends the process when it finds no descriptor for its signals: look before it does. */
+static int check_descriptors(const char *name)
+{
+    int fds[BASE_FDS];
+    uint32_t count = 0;
+    int cause = 0;
+    while (count < BASE_FDS && cause == 0) {
+        fds[count] = eventfd(0, EFD_CLOEXEC);
+        cause = fds[count] < 0 ? errno : 0;
+        count += cause == 0;
+    }
+    while (count > 0) {
+        close(fds[--count]);
+    }
+    return cause == 0 ? SMEM_OK
+                      : mf_err_sys(SMEM_NO_RESOURCES, cause,
+                                   "loop %s: %u descriptors (limit: ulimit -n)", name, BASE_FDS);
+}
+
 static int create_base(struct mf_loop *loop, const char *name)
 {
+    int rc = check_descriptors(name);
+    if (rc) {
+        return rc;
+    }
     struct event_config *config = event_config_new();
     if (!config) {
         return mf_err(SMEM_MALLOC_FAILED, "loop %s: out of memory for its configuration", name);

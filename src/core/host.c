@@ -23,6 +23,11 @@ static void host_copy(void *arg, void *dst, const void *src, size_t size)
     mf_cpu_copy(ctx_of(arg)->copier, dst, src, size);
 }
 
+static void host_copy_bulk(void *arg, void *dst, const void *src, size_t size)
+{
+    mf_cpu_copy_bulk(ctx_of(arg)->copier, dst, src, size);
+}
+
 static int host_place(void *arg, const struct mf_segment_desc *desc, uint64_t *host)
 {
     struct mf_pool *pool = mf_ctx_pool_get(ctx_of(arg), desc->pool);
@@ -192,6 +197,7 @@ void mf_host_init(struct mf_tp *tp)
         .device_impl = ctx->dev != NULL ? ctx->dev->impl : NULL,
         .random_token = {mf_random_u64(ctx->env), mf_random_u64(ctx->env)},
         .copy = host_copy,
+        .copy_bulk = host_copy_bulk,
         .place = host_place,
         .unplace = host_unplace,
         .segment_up = host_segment_up,

@@ -193,7 +193,9 @@ static int create_all(struct mf_pool *pool)
     }
     if (rc == SMEM_OK) {
         pool->changes = mf_calloc(ctx->world, sizeof(*pool->changes), "membership changes");
-        rc = pool->changes == NULL ? SMEM_MALLOC_FAILED : mf_pool_memory_create(pool);
+        pool->placed = mf_calloc(ctx->world, sizeof(*pool->placed), "peers with a place");
+        rc = pool->changes == NULL || pool->placed == NULL ? SMEM_MALLOC_FAILED
+                                                           : mf_pool_memory_create(pool);
     }
     if (rc == SMEM_OK) {
         rc = mf_pool_queue_create(pool);
@@ -249,14 +251,18 @@ int mf_pool_create(struct mf_ctx *ctx, const struct mf_pool_cfg *cfg, struct mf_
 void mf_pool_destroy(struct mf_pool *pool)
 {
     struct mf_ctx *ctx = pool->ctx;
-    uint64_t fence_ms = mf_config_u64(ctx->config, MF_OPT_FENCE_MS);
-    if (pool->queue != NULL) {
-        (void)mf_queue_destroy(pool->queue, mf_deadline_ns(ctx->env, fence_ms));
+    uint64_t until_ns = mf_deadline_ns(ctx->env, pool->space.copy_wait_ms);
+    if (pool->queue != NULL && mf_queue_destroy(pool->queue, until_ns) != SMEM_OK) {
+        /* The copy that hangs would use freed memory: the pool stays, and its id is taken. */
+        mf_log(ctx->env->log, MF_LOG_ERROR, AREA, "pool %u is not freed: %s", pool->id,
+               mf_err_msg());
+        return;
     }
     if (mf_pool_leave(pool, true) != SMEM_OK) {
         mf_log(ctx->env->log, MF_LOG_WARN, AREA, "destroy pool %u: %s", pool->id, mf_err_msg());
     }
     leave_list(pool);
+    mf_pool_detach_all(pool); /* peers that came while the pool could still be found */
     mf_pool_memory_destroy(pool);
     release(pool);
     uint64_t deadline_ns = mf_ctx_store_deadline(ctx);
@@ -270,6 +276,7 @@ void mf_pool_destroy(struct mf_pool *pool)
     mf_gva_table_fini(&pool->table);
     mf_members_fini(&pool->members);
     mf_free(pool->changes);
+    mf_free((void *)pool->placed);
     mf_cond_fini(&pool->changed);
     mf_mutex_fini(&pool->table_lock);
     mf_mutex_fini(&pool->lock);

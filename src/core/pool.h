@@ -54,6 +54,7 @@ struct mf_pool {
     _Atomic int state; /* enum mf_pool_state */
     struct mf_members members;
     struct mf_member_change *changes; /* [world]: scratch of the loop's thread */
+    _Atomic uint64_t *placed;         /* [world]: incarnation that was last given a place here */
     uint32_t watch;                   /* id in the store, 0: none */
     struct event *grace;              /* timer for members that the store has not named again */
 
@@ -94,6 +95,9 @@ void mf_pool_close_fds(struct mf_pool *pool);
  * ---------------------------------------------------------------------- */
 
 int mf_pool_join(struct mf_pool *pool);
+/** Have the transports forget what every peer has here, whether its record has been seen or not;
+ * waits for attaches under way. */
+void mf_pool_detach_all(struct mf_pool *pool);
 /** `last`: destroy follows, so no fresh memory is laid down. */
 int mf_pool_leave(struct mf_pool *pool, bool last);
 

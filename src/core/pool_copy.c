@@ -181,6 +181,17 @@ static int attach(struct mf_pool *pool, uint32_t rank, const struct mf_rec_membe
                : rc;
 }
 
+/* Is a segment of each kind that the member gives in the table? One that is about to leave has
+ * taken its segments back before the store tells of it. */
+static bool is_here(struct mf_pool *pool, uint32_t rank, const struct mf_member *member)
+{
+    return member->attached &&
+           (member->record.hbm_bytes == 0 ||
+            mf_gva_table_first(&pool->table, MF_KIND_HBM, rank) != NULL) &&
+           (member->record.dram_bytes == 0 ||
+            mf_gva_table_first(&pool->table, MF_KIND_DRAM, rank) != NULL);
+}
+
 int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
 {
     struct mf_pool *pool = arg;
@@ -201,7 +212,7 @@ int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
     if (member.state != MF_MEMBER_JOINED) {
         return refuse_absent(pool, rank, &member);
     }
-    if (member.attached) {
+    if (is_here(pool, rank, &member)) {
         return SMEM_OK;
     }
     connect_ns = deadline_ns != 0 && deadline_ns < connect_ns ? deadline_ns : connect_ns;
@@ -211,8 +222,10 @@ int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
                          pool->id, member.record.identity.pid);
     }
     mf_mutex_lock(&pool->lock);
-    if (pool->members.v[rank].record.identity.incarnation == member.record.identity.incarnation) {
-        pool->members.v[rank].attached = pool->members.v[rank].state == MF_MEMBER_JOINED;
+    if (pool->members.v[rank].state == MF_MEMBER_JOINED &&
+        pool->members.v[rank].changed_ns == member.changed_ns) {
+        pool->members.v[rank].attached =
+            true; /* it has not left, and perhaps come again, meanwhile */
     }
     mf_mutex_unlock(&pool->lock);
     return SMEM_OK;

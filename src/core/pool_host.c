@@ -27,11 +27,28 @@ static int check_desc(struct mf_pool *pool, const struct mf_segment_desc *desc)
         desc->owner, desc->gva, desc->size, pool->id);
 }
 
+/* Only then are there places, and somebody who empties them. */
+static int check_member(struct mf_pool *pool)
+{
+    int state = atomic_load(&pool->state);
+    return state == MF_POOL_JOINED || state == MF_POOL_JOINING
+               ? SMEM_OK
+               : mf_err(SMEM_NOT_STARTED, "rank %u has not joined pool %u", pool->ctx->rank,
+                        pool->id);
+}
+
 int mf_pool_place(struct mf_pool *pool, const struct mf_segment_desc *desc, uint64_t *host)
 {
-    int rc = check_desc(pool, desc);
     bool has_place = desc->kind == MF_KIND_DRAM || pool->ctx->dev != NULL;
-    *host = rc == SMEM_OK && has_place ? desc->gva : 0;
+    int rc = check_member(pool);
+    *host = 0;
+    if (rc == SMEM_OK) {
+        rc = check_desc(pool, desc);
+    }
+    if (rc == SMEM_OK) {
+        atomic_store(&pool->placed[desc->owner], desc->incarnation);
+        *host = has_place ? desc->gva : 0;
+    }
     return rc;
 }
 
@@ -47,13 +64,11 @@ int mf_pool_unplace(struct mf_pool *pool, const struct mf_segment_desc *desc, bo
 int mf_pool_segment_up(struct mf_pool *pool, struct mf_segment *segment)
 {
     int rc = check_desc(pool, &segment->desc);
+    if (rc == SMEM_OK) {
+        rc = check_member(pool);
+    }
     if (rc != SMEM_OK) {
         return rc;
-    }
-    int state = atomic_load(&pool->state);
-    if (state != MF_POOL_JOINED && state != MF_POOL_JOINING) {
-        return mf_err(SMEM_NOT_STARTED, "rank %u has not joined pool %u", pool->ctx->rank,
-                      pool->id);
     }
     mf_mutex_lock(&pool->table_lock);
     rc = mf_gva_table_add(&pool->table, segment);
@@ -66,4 +81,10 @@ void mf_pool_segment_down(struct mf_pool *pool, struct mf_segment *segment)
     mf_mutex_lock(&pool->table_lock);
     mf_gva_table_remove(&pool->table, segment);
     mf_mutex_unlock(&pool->table_lock);
+    /* Whoever needs the rank has to ask it again: it may be about to announce another one. */
+    mf_mutex_lock(&pool->lock);
+    if (pool->members.v != NULL) {
+        pool->members.v[segment->desc.owner].attached = false;
+    }
+    mf_mutex_unlock(&pool->lock);
 }

@@ -7,7 +7,8 @@
 #include "base/err.h"
 #include "core/pool.h"
 
-#define AREA "core"
+#define AREA        "core"
+#define LAST_TRY_NS (100 * MF_NS_PER_MS)
 
 /* ---- this rank's segments
  * ------------------------------------------------------------------------------ */
@@ -52,15 +53,22 @@ static void withdraw_all(struct mf_pool *pool)
     }
 }
 
-static void detach_all(struct mf_pool *pool)
+/* A peer may have come before its record did, so that the members alone do not tell who is here. */
+void mf_pool_detach_all(struct mf_pool *pool)
 {
-    for (uint32_t rank = 0; rank < pool->members.world; rank++) {
+    for (uint32_t rank = 0; pool->placed != NULL && rank < pool->members.world; rank++) {
         mf_mutex_lock(&pool->lock);
-        uint64_t incarnation = pool->members.v[rank].record.identity.incarnation;
+        uint64_t member = pool->members.v[rank].record.identity.incarnation;
         mf_mutex_unlock(&pool->lock);
+        uint64_t placed = atomic_load(&pool->placed[rank]);
         for (uint32_t i = 0; i < pool->tp_count && rank != pool->ctx->rank; i++) {
-            (void)pool->tps[i]->entry->ops.detach(pool->tps[i]->tp, rank, incarnation, pool->id,
-                                                  MF_DETACH_LEFT);
+            const struct mf_tp *tp = pool->tps[i];
+            if (member != 0) {
+                (void)tp->entry->ops.detach(tp->tp, rank, member, pool->id, MF_DETACH_LEFT);
+            }
+            if (placed != 0 && placed != member) {
+                (void)tp->entry->ops.detach(tp->tp, rank, placed, pool->id, MF_DETACH_LEFT);
+            }
         }
     }
 }
@@ -77,7 +85,10 @@ static int announce(struct mf_pool *pool, uint64_t deadline_ns)
 {
     char key[64];
     uint8_t buf[MF_RECORD_MAX];
-    struct mf_rec_member record = {.identity = pool->ctx->identity, .count = pool->tp_count};
+    struct mf_rec_member record = {.identity = pool->ctx->identity,
+                                   .hbm_bytes = pool->own_bytes[MF_KIND_HBM],
+                                   .dram_bytes = pool->own_bytes[MF_KIND_DRAM],
+                                   .count = pool->tp_count};
     for (uint32_t i = 0; i < pool->tp_count; i++) {
         record.endpoint[i] = pool->tps[i]->endpoint;
     }
@@ -151,7 +162,9 @@ static int attach_member(struct mf_pool *pool, uint32_t rank, uint64_t deadline_
     until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
     while (is_member(pool, rank)) {
         int rc = mf_pool_resolve(pool, rank, until_ns);
-        if (rc == SMEM_OK || (mf_now_ns(ctx->env) >= until_ns && is_member(pool, rank))) {
+        /* A last try that is cut short would say less than this one. */
+        if (rc == SMEM_OK ||
+            (mf_now_ns(ctx->env) + LAST_TRY_NS >= until_ns && is_member(pool, rank))) {
             return rc;
         }
         mf_log(ctx->env->log, MF_LOG_INFO, AREA, "pool %u: %s", pool->id, mf_err_msg());
@@ -203,7 +216,7 @@ static int undo_join(struct mf_pool *pool, uint64_t deadline_ns)
     unwatch(pool);
     withdraw_all(pool);
     int rc = retract(pool, deadline_ns);
-    detach_all(pool);
+    mf_pool_detach_all(pool);
     mf_mutex_lock(&pool->lock);
     mf_members_reset(&pool->members);
     mf_mutex_unlock(&pool->lock);
@@ -224,6 +237,7 @@ int mf_pool_join(struct mf_pool *pool)
         } else {
             struct mf_err_rec saved;
             mf_err_save(&saved);
+            atomic_store(&pool->state, MF_POOL_LEAVING); /* no peer comes any more */
             (void)undo_join(pool, mf_ctx_store_deadline(ctx));
             (void)mf_pool_memory_renew(pool, false);
             atomic_store(&pool->state, MF_POOL_CREATED);

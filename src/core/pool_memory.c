@@ -120,7 +120,10 @@ static void unmake(struct mf_pool *pool, enum mf_mem_kind kind)
         return;
     }
     if (kind == MF_KIND_DRAM) {
-        if (!own->memory.user_fd && mf_memory_punch(&own->memory) != SMEM_OK) {
+        /* A hole of huge pages would kill a peer that still loads from it when none are left: these
+         * are free when the last process has let go of them. */
+        bool punch = !own->memory.user_fd && own->memory.pages != MF_PAGES_HUGE_2M;
+        if (punch && mf_memory_punch(&own->memory) != SMEM_OK) {
             mf_log(pool->ctx->env->log, MF_LOG_WARN, AREA, "pool %u: %s", pool->id, mf_err_msg());
         }
         (void)mf_space_unmap(own->segment.host, own->segment.desc.size);

@@ -197,7 +197,7 @@ int mf_memory_create(const struct mf_memory_cfg *cfg, struct mf_memory *out)
         return mf_err(SMEM_MALLOC_FAILED,
                       "%s: segment.huge is require and %" PRIu64
                       " bytes of 2 MiB pages are needed, %" PRIu64
-                      " are free: raise vm.nr_hugepages",
+                      " are free: raise vm.nr_hugepages, or set MF_SEGMENT_HUGE=auto",
                       cfg->what, cfg->size, free_bytes);
     }
     out->pages = shmem_thp() ? MF_PAGES_THP : MF_PAGES_PLAIN;

@@ -188,6 +188,8 @@ size_t mf_rec_put_member(uint8_t *buf, const struct mf_rec_member *rec)
     struct cursor c = {buf};
     put_head(&c, KIND_MEMBER);
     put_identity_body(&c, &rec->identity);
+    put(&c, rec->hbm_bytes, 8);
+    put(&c, rec->dram_bytes, 8);
     put(&c, rec->count, 1);
     for (uint32_t i = 0; i < rec->count; i++) {
         put(&c, rec->endpoint[i].data_ops, 4);
@@ -207,6 +209,8 @@ int mf_rec_get_member(const void *data, size_t len, struct mf_rec_member *rec)
         return rc;
     }
     get_identity_body(&rd, &rec->identity);
+    rec->hbm_bytes = mf_rd_u64(&rd);
+    rec->dram_bytes = mf_rd_u64(&rd);
     rec->count = mf_rd_u8(&rd);
     if (rec->count > MF_TRANSPORTS_MAX) {
         return mf_err(SMEM_ERROR,

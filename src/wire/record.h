@@ -45,7 +45,8 @@ struct mf_rec_map {
 /** A member of a pool: begins with its identity. */
 struct mf_rec_member {
     struct mf_rec_identity identity;
-    uint32_t count; /* transports, in the member's order of preference */
+    uint64_t hbm_bytes, dram_bytes; /* that it gives */
+    uint32_t count;                 /* transports, in the member's order of preference */
     struct mf_rec_endpoint {
         uint32_t data_ops; /* the operator bits of the transport */
         uint32_t len;

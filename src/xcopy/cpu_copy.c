@@ -19,9 +19,12 @@
 #include "xcopy/measure.h"
 
 #define KERNELS_MAX 16u
-#define BUDGET_NS   (6 * MF_NS_PER_MS) /* no new round of samples after this */
-#define WORTH_NUM   97u /* another kernel than memcpy must need less than 97 % of its time, */
-#define CREW_NUM    85u /* and one more doubling of the threads less than 85 % */
+/* From the start of the measurement: no new round of kernels, and no new number of threads, after
+ * this. */
+#define KERNELS_NS (4500 * 1000ull)
+#define THREADS_NS (7000 * 1000ull)
+#define WORTH_NUM  97u /* another kernel than memcpy must need less than 97 % of its time, */
+#define CREW_NUM   85u /* and one more doubling of the threads less than 85 % */
 
 /* The classes of sizes that are measured, each at one size: from MF_COPY_SMALL, from MF_COPY_LARGE.
  */
@@ -146,13 +149,13 @@ static void measure_class(struct mf_cpu_copy *copier, const struct mf_bench_area
         }
     }
     struct choice *choice = &copier->choice[cls];
-    choice->memcpy_ns = mf_bench_median(ns[0], rounds);
+    choice->memcpy_ns = mf_bench_best(ns[0], rounds);
     choice->ns = choice->memcpy_ns;
     choice->kernel = v[0];
     for (uint32_t i = 1; i < count; i++) {
-        uint64_t median = mf_bench_median(ns[i], rounds);
-        if (median < choice->ns && median * 100 < choice->memcpy_ns * WORTH_NUM) {
-            choice->ns = median;
+        uint64_t best = mf_bench_best(ns[i], rounds);
+        if (best < choice->ns && best * 100 < choice->memcpy_ns * WORTH_NUM) {
+            choice->ns = best;
             choice->kernel = v[i];
         }
     }
@@ -201,7 +204,7 @@ static void measure_threads(struct mf_cpu_copy *copier, const struct mf_bench_ar
             ns[i] = mf_bench_sample(copier->env, area, 0, MF_BENCH_BYTES, sample_shared, &sample);
         }
         copier->tried_threads = threads;
-        copier->tried_ns = mf_bench_median(ns, MF_BENCH_ROUNDS);
+        copier->tried_ns = mf_bench_best(ns, MF_BENCH_ROUNDS);
         copier->alone_ns = threads == 1 ? copier->tried_ns : copier->alone_ns;
         if (copier->tried_ns * 100 >= best_ns * CREW_NUM) {
             return;
@@ -213,15 +216,15 @@ static void measure_threads(struct mf_cpu_copy *copier, const struct mf_bench_ar
 
 static void measure(struct mf_cpu_copy *copier)
 {
-    uint64_t until_ns = mf_now_ns(copier->env) + BUDGET_NS;
+    uint64_t start_ns = mf_now_ns(copier->env);
     struct mf_bench_area area;
     bool measurable = (!copier->kernel_given || copier->threads == 0) && mf_bench_open(&area);
     if (measurable && !copier->kernel_given) {
-        measure_class(copier, &area, CLASS_SMALL, until_ns);
-        measure_class(copier, &area, CLASS_LARGE, until_ns);
+        measure_class(copier, &area, CLASS_SMALL, start_ns + KERNELS_NS);
+        measure_class(copier, &area, CLASS_LARGE, start_ns + KERNELS_NS);
     }
     if (measurable && copier->threads == 0) {
-        measure_threads(copier, &area, until_ns);
+        measure_threads(copier, &area, start_ns + THREADS_NS);
     }
     if (measurable) {
         mf_bench_close(&area);
@@ -275,19 +278,25 @@ static __attribute__((noinline)) void copy_large(struct mf_cpu_copy *copier, voi
 /* An aligned element of a word's size lands by one store, whatever memcpy does. */
 static inline bool copy_word(void *dst, const void *src, size_t size)
 {
-    if (size > 8 || (size & (size - 1)) != 0 || ((uintptr_t)dst & (size - 1)) != 0) {
-        return false;
+    if (((uintptr_t)dst & (size - 1)) != 0) {
+        return false; /* not aligned, or size is 0 */
     }
-    uint64_t word = 0;
-    memcpy(&word, src, size);
     if (size == 8) {
+        uint64_t word;
+        memcpy(&word, src, sizeof(word));
         __atomic_store_n((uint64_t *)dst, word, __ATOMIC_RELAXED);
     } else if (size == 4) {
-        __atomic_store_n((uint32_t *)dst, (uint32_t)word, __ATOMIC_RELAXED);
+        uint32_t word;
+        memcpy(&word, src, sizeof(word));
+        __atomic_store_n((uint32_t *)dst, word, __ATOMIC_RELAXED);
     } else if (size == 2) {
-        __atomic_store_n((uint16_t *)dst, (uint16_t)word, __ATOMIC_RELAXED);
+        uint16_t word;
+        memcpy(&word, src, sizeof(word));
+        __atomic_store_n((uint16_t *)dst, word, __ATOMIC_RELAXED);
     } else if (size == 1) {
-        __atomic_store_n((uint8_t *)dst, (uint8_t)word, __ATOMIC_RELAXED);
+        __atomic_store_n((uint8_t *)dst, *(const uint8_t *)src, __ATOMIC_RELAXED);
+    } else {
+        return false;
     }
     return true;
 }
@@ -296,7 +305,7 @@ void mf_cpu_copy(void *arg, void *dst, const void *src, size_t size)
 {
     if (size >= MF_COPY_SMALL) {
         copy_large(arg, dst, src, size);
-    } else if (!copy_word(dst, src, size)) {
+    } else if (size > 8 || !copy_word(dst, src, size)) {
         memcpy(dst, src, size);
     }
 }

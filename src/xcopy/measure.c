@@ -44,14 +44,11 @@ uint64_t mf_bench_sample(const struct mf_env *env, const struct mf_bench_area *a
     return end - start;
 }
 
-uint64_t mf_bench_median(uint64_t *samples, uint32_t count)
+uint64_t mf_bench_best(const uint64_t *samples, uint32_t count)
 {
+    uint64_t best = samples[0];
     for (uint32_t i = 1; i < count; i++) {
-        for (uint32_t j = i; j > 0 && samples[j] < samples[j - 1]; j--) {
-            uint64_t swap = samples[j];
-            samples[j] = samples[j - 1];
-            samples[j - 1] = swap;
-        }
+        best = samples[i] < best ? samples[i] : best;
     }
-    return samples[count / 2];
+    return best;
 }

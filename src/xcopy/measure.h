@@ -29,7 +29,7 @@ typedef void (*mf_bench_fn)(void *arg, void *dst, const void *src, size_t size);
  * with source and target out of the caches, and contains the time to write the target back. */
 uint64_t mf_bench_sample(const struct mf_env *env, const struct mf_bench_area *area, uint32_t nth,
                          size_t size, mf_bench_fn copy, void *arg);
-/** Sorts the samples. */
-uint64_t mf_bench_median(uint64_t *samples, uint32_t count);
+/** The least of the samples: what disturbs a sample only ever adds to it. */
+uint64_t mf_bench_best(const uint64_t *samples, uint32_t count);
 
 #endif

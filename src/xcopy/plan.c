@@ -7,13 +7,7 @@
 
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/limits.h"
-
-/* Memory of this many transfers is kept whatever the last batch needed; more only while it is at
- * least one part in KEEP_RATIO in use. */
-#define KEEP_TRANSFERS 4096u
-#define KEEP_RATIO     16u
 
 /* Segments that were met in this pass are remembered by the part of the pool's range that they lie
  * in, of which there are 1 << SEEN_BITS. */
@@ -46,136 +40,6 @@ struct builder {
     struct seen local[SIDES];
     struct seen seen[SIDES][1u << SEEN_BITS];
 };
-
-struct mf_plan *mf_plan_create(void)
-{
-    return mf_calloc(1, sizeof(struct mf_plan), "copy plan");
-}
-
-static void free_transfers(struct mf_plan *plan)
-{
-    mf_free(plan->v);
-    mf_free(plan->spare);
-    mf_free(plan->group_of);
-    mf_free(plan->keys);
-    mf_free(plan->spare_keys);
-    plan->v = NULL;
-    plan->spare = NULL;
-    plan->group_of = NULL;
-    plan->keys = NULL;
-    plan->spare_keys = NULL;
-    plan->cap = 0;
-}
-
-static void free_ranks(struct mf_plan *plan)
-{
-    mf_free(plan->by_rank);
-    mf_free(plan->resolved);
-    mf_free(plan->ask);
-    plan->by_rank = NULL;
-    plan->resolved = NULL;
-    plan->ask = NULL;
-    plan->world = 0;
-}
-
-void mf_plan_destroy(struct mf_plan *plan)
-{
-    if (!plan) {
-        return;
-    }
-    free_transfers(plan);
-    free_ranks(plan);
-    mf_free(plan->runs);
-    mf_free(plan->groups);
-    mf_free(plan);
-}
-
-void mf_plan_trim(struct mf_plan *plan)
-{
-    if (plan->cap > KEEP_TRANSFERS && plan->count < plan->cap / KEEP_RATIO) {
-        free_transfers(plan);
-        plan->count = 0;
-    }
-}
-
-/* ---- room ---- */
-
-static int grow(void **array, size_t item, uint32_t cap, const char *what)
-{
-    void *larger = mf_realloc(*array, item * cap, what);
-    if (!larger) {
-        return SMEM_MALLOC_FAILED;
-    }
-    *array = larger;
-    return SMEM_OK;
-}
-
-/* Room for `count` transfers in all. The arrays for ordering are made anew when they are needed. */
-static int reserve_transfers(struct mf_plan *plan, uint64_t count)
-{
-    if (count <= plan->cap) {
-        return SMEM_OK;
-    }
-    if (count > UINT32_MAX / 2) {
-        return mf_err(SMEM_NO_RESOURCES, "the batch needs %llu transfers, too many",
-                      (unsigned long long)count);
-    }
-    uint32_t cap = count < 64 ? 64 : (uint32_t)count;
-    if (plan->count > 0 && cap < plan->cap + plan->cap / 2) {
-        cap = plan->cap + plan->cap / 2; /* seams: there may be many more */
-    }
-    int rc = grow((void **)&plan->v, sizeof(*plan->v), cap, "copy plan");
-    if (!rc) {
-        rc = grow((void **)&plan->group_of, sizeof(*plan->group_of), cap, "copy plan");
-    }
-    if (!rc) {
-        rc = grow((void **)&plan->keys, sizeof(*plan->keys), cap, "copy plan");
-    }
-    if (rc) {
-        return rc; /* cap is as before: at least so large is each array */
-    }
-    plan->cap = cap;
-    mf_free(plan->spare);
-    mf_free(plan->spare_keys);
-    plan->spare = NULL;
-    plan->spare_keys = NULL;
-    return SMEM_OK;
-}
-
-int mf_plan_reserve_order(struct mf_plan *plan)
-{
-    if (!plan->spare) {
-        plan->spare = mf_alloc(sizeof(*plan->spare) * plan->cap, "copy plan's order");
-    }
-    if (!plan->spare_keys) {
-        plan->spare_keys = mf_alloc(sizeof(*plan->spare_keys) * plan->cap, "copy plan's order");
-    }
-    return plan->spare && plan->spare_keys ? SMEM_OK : SMEM_MALLOC_FAILED;
-}
-
-static int reserve_ranks(struct mf_plan *plan, uint32_t world)
-{
-    if (plan->world >= world) {
-        return SMEM_OK;
-    }
-    free_ranks(plan);
-    plan->by_rank = mf_alloc(sizeof(*plan->by_rank) * world, "copy plan's ranks");
-    plan->resolved = mf_alloc(sizeof(*plan->resolved) * world, "copy plan's ranks");
-    plan->ask = mf_alloc(sizeof(*plan->ask) * world, "copy plan's ranks");
-    if (!plan->by_rank || !plan->resolved || !plan->ask) {
-        free_ranks(plan);
-        return SMEM_MALLOC_FAILED;
-    }
-    plan->world = world;
-    plan->group_count = 0;
-    plan->ask_count = 0;
-    plan->asked_count = 0;
-    for (uint32_t rank = 0; rank < world; rank++) {
-        plan->by_rank[rank] = MF_PLAN_NONE;
-        plan->resolved[rank] = MF_PLAN_NOT_ASKED;
-    }
-    return SMEM_OK;
-}
 
 /* ---- routes and groups ---- */
 
@@ -223,13 +87,14 @@ static struct mf_plan_group *group_get(struct mf_plan *plan, const struct mf_rou
     }
     if (plan->group_count == plan->group_cap) {
         uint32_t cap = plan->group_cap ? plan->group_cap * 2 : 16;
-        if (grow((void **)&plan->groups, sizeof(*plan->groups), cap, "copy plan's groups")) {
+        if (mf_plan_grow((void **)&plan->groups, sizeof(*plan->groups), cap,
+                         "copy plan's groups")) {
             return NULL;
         }
         plan->group_cap = cap;
     }
     struct mf_plan_group *group = &plan->groups[plan->group_count];
-    *group = (struct mf_plan_group){.route = *route, .next = *head};
+    *group = (struct mf_plan_group){.route = *route, .next = *head, .min_dst = UINT64_MAX};
     *head = plan->group_count++;
     return group;
 }
@@ -247,6 +112,7 @@ static void forget_groups(struct mf_plan *plan)
 static inline void emit(struct builder *b, uint64_t src, uint64_t dst, uint64_t size, uint32_t i)
 {
     struct mf_xfer *x = b->open;
+    b->plan->bytes += size;
     /* Words stay alone: each lands by one store. */
     if (x && x->src + x->size == src && x->dst + x->size == dst && size > 8 && x->size > 8) {
         x->size += size;
@@ -268,6 +134,8 @@ static inline void emit(struct builder *b, uint64_t src, uint64_t dst, uint64_t 
     x->cookie = 1ull << 32 | i;
     group->descends |= dst < group->last_dst;
     group->last_dst = dst;
+    group->min_dst = dst < group->min_dst ? dst : group->min_dst;
+    group->max_dst = dst > group->max_dst ? dst : group->max_dst;
     group->count++;
     b->open = x;
 }
@@ -399,7 +267,7 @@ static int add_pieces(struct builder *b, uint32_t i, struct mf_element element)
 {
     uint64_t rest = b->batch->count - i; /* elements that still need room, this one included */
     while (element.size > 0) {
-        int rc = reserve_transfers(b->plan, b->plan->count + rest);
+        int rc = mf_plan_reserve(b->plan, b->plan->count + rest);
         /* Local memory is one piece, whatever lies in it: the check has seen its first address. */
         struct seen *src = b->at[SRC]->w.seg ? look(b, SRC, element.src) : b->at[SRC];
         struct seen *dst = b->at[DST]->w.seg ? look(b, DST, element.dst) : b->at[DST];
@@ -478,8 +346,9 @@ static int compile_pass(struct builder *b)
     const struct mf_batch *batch = b->batch;
     forget_groups(plan);
     plan->count = 0;
+    plan->bytes = 0;
     plan->refused = 0;
-    int rc = reserve_transfers(plan, batch->count);
+    int rc = mf_plan_reserve(plan, batch->count);
     if (rc) {
         return rc;
     }
@@ -570,7 +439,7 @@ int mf_plan_compile(struct mf_plan *plan, const struct mf_xcopy_space *space,
     b.single = single;
     MF_ASSERT(space->self < space->table->layout.world);
     int rc = check_batch(batch, type);
-    rc = rc ? rc : reserve_ranks(plan, space->table->layout.world);
+    rc = rc ? rc : mf_plan_reserve_ranks(plan, space->table->layout.world);
     if (rc) {
         return rc;
     }

@@ -31,7 +31,7 @@ struct mf_plan_group {
     uint32_t first, count;
     uint32_t next;     /* of the same peer, or MF_PLAN_NONE */
     uint64_t last_dst; /* target of the last transfer */
-    uint64_t min_dst;
+    uint64_t min_dst, max_dst;
     bool descends; /* a target lies below the one before */
 };
 #define MF_PLAN_NONE UINT32_MAX
@@ -46,6 +46,7 @@ struct mf_plan_run {
 struct mf_plan {
     struct mf_xfer *v; /* cookie: see mf_cookie_first */
     uint32_t count;
+    uint64_t bytes; /* of all transfers */
     struct mf_plan_run *runs;
     uint32_t run_count;
     uint32_t refused;       /* elements; with results only */
@@ -87,10 +88,17 @@ void mf_plan_trim(struct mf_plan *plan);
 void mf_route_find(const struct mf_xcopy_space *space, const struct mf_window *src,
                    const struct mf_window *dst, struct mf_route *out);
 
-/** Put the transfers in order by group and target, and make the runs (plan_order.c). */
+/** Between the files of the planner. */
+
+/** Put the transfers in order by group and target, and make the runs. */
 int mf_plan_order(struct mf_plan *plan);
-/** Room for `count` transfers in the spare arrays. */
+/** Make room for `count` transfers in all; for the arrays that ordering needs; for what is kept of
+ * ranks. */
+int mf_plan_reserve(struct mf_plan *plan, uint64_t count);
 int mf_plan_reserve_order(struct mf_plan *plan);
+int mf_plan_reserve_ranks(struct mf_plan *plan, uint32_t world);
+/** Room for `cap` items of `item` bytes in *array. */
+int mf_plan_grow(void **array, size_t item, uint32_t cap, const char *what);
 
 /** The elements that a transfer carries: a run of neighbours, or a part of one. */
 static inline uint32_t mf_cookie_first(uint64_t cookie)

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order of a plan: transfers of one path side by side, of one peer side by side within it, and
-// among these by target address where the batch has them otherwise. One radix sort over keys, then
-// each transfer moves once. Addresses count in pages, which is what sequential access needs: what
-// lies in one page stays in the order of the batch.
+// among these by target address where the batch has them otherwise and they are small: several of
+// them then share a page. One radix sort over keys, then each transfer moves once. Addresses count
+// in pages; what lies in one page stays in the order of the batch.
 #include "xcopy/plan.h"
 
 #include <string.h>
-
-#include "base/alloc.h"
 
 /* A digit with more values than the first-level cache has lines makes each store of a pass miss. */
 #define DIGIT_BITS 8u
@@ -17,20 +15,12 @@
 /* How many transfers ahead the last pass fetches what it will move. */
 #define FETCH_AHEAD 32u
 
-/* Targets to distances from the first target of their group. Returns the bits of the largest. */
-static uint32_t keys_to_distances(struct mf_plan *plan)
+/* Bits of the largest distance of a target from the first one of its group. */
+static uint32_t distance_bits(const struct mf_plan *plan)
 {
-    for (uint32_t g = 0; g < plan->group_count; g++) {
-        plan->groups[g].min_dst = UINT64_MAX;
-    }
-    for (uint32_t i = 0; i < plan->count; i++) {
-        struct mf_plan_group *group = &plan->groups[plan->group_of[i]];
-        group->min_dst = plan->keys[i] < group->min_dst ? plan->keys[i] : group->min_dst;
-    }
     uint64_t far = 0;
-    for (uint32_t i = 0; i < plan->count; i++) {
-        plan->keys[i] -= plan->groups[plan->group_of[i]].min_dst;
-        far |= plan->keys[i];
+    for (uint32_t g = 0; g < plan->group_count; g++) {
+        far |= plan->groups[g].max_dst - plan->groups[g].min_dst;
     }
     return far ? 64 - (uint32_t)__builtin_clzll(far) : 0;
 }
@@ -64,16 +54,16 @@ static void sort_digit(struct mf_plan *plan, uint32_t *starts, uint32_t shift, u
 static void sort_by_target(struct mf_plan *plan)
 {
     uint32_t counts[DIGITS_MAX][1u << DIGIT_BITS];
-    uint32_t length = keys_to_distances(plan);
+    uint32_t length = distance_bits(plan);
     uint32_t need = length > PAGE_SHIFT ? length - PAGE_SHIFT : 0;
-    need = need < DIGITS_MAX * DIGIT_BITS ? need : DIGITS_MAX * DIGIT_BITS;
+    need = need < INDEX_BITS ? need : INDEX_BITS;
     uint32_t digits = (need + DIGIT_BITS - 1) / DIGIT_BITS;
     uint32_t bits = digits ? (need + digits - 1) / digits : 0;
     uint64_t mask = (1ull << bits) - 1;
     uint32_t shift = length - need;
     memset(counts, 0, digits * sizeof(counts[0]));
     for (uint32_t i = 0; i < plan->count; i++) {
-        uint64_t far = plan->keys[i] >> shift;
+        uint64_t far = (plan->keys[i] - plan->groups[plan->group_of[i]].min_dst) >> shift;
         plan->keys[i] = far << INDEX_BITS | i;
         for (uint32_t d = 0; d < digits; d++, far >>= bits) {
             counts[d][far & mask]++;
@@ -113,11 +103,9 @@ static int add_run(struct mf_plan *plan, const struct mf_route *route, uint32_t 
 {
     if (plan->run_count == plan->run_cap) {
         uint32_t cap = plan->run_cap ? plan->run_cap * 2 : 8;
-        struct mf_plan_run *runs = mf_realloc(plan->runs, sizeof(*runs) * cap, "copy plan's runs");
-        if (!runs) {
+        if (mf_plan_grow((void **)&plan->runs, sizeof(*plan->runs), cap, "copy plan's runs")) {
             return SMEM_MALLOC_FAILED;
         }
-        plan->runs = runs;
         plan->run_cap = cap;
     }
     plan->runs[plan->run_count++] = (struct mf_plan_run){.route = *route, .first = first};
@@ -160,23 +148,31 @@ static int place_groups(struct mf_plan *plan)
     return SMEM_OK;
 }
 
+/* Is there something to gain from an order by target? */
+static bool wants_order(const struct mf_plan *plan)
+{
+    for (uint32_t g = 0; g < plan->group_count; g++) {
+        if (plan->groups[g].descends) {
+            return plan->bytes >> PAGE_SHIFT < plan->count;
+        }
+    }
+    return false;
+}
+
 int mf_plan_order(struct mf_plan *plan)
 {
     int rc = place_groups(plan);
-    bool descends = false;
-    for (uint32_t g = 0; g < plan->group_count; g++) {
-        descends = descends || plan->groups[g].descends;
-    }
-    if (rc || (!descends && plan->group_count <= 1)) {
+    bool by_target = wants_order(plan);
+    if (rc || (!by_target && plan->group_count <= 1)) {
         return rc;
     }
     rc = mf_plan_reserve_order(plan);
     if (rc) {
         return rc;
     }
-    if (descends) {
+    if (by_target) {
         sort_by_target(plan);
     }
-    place_transfers(plan, descends);
+    place_transfers(plan, by_target);
     return SMEM_OK;
 }

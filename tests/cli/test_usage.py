@@ -96,6 +96,12 @@ class Usage(ToolCase):
                       if not o["is_default"]]
         self.assertEqual((changed["env"], changed["value"]), ("MF_FENCE_WAIT_MS", "1234"))
 
+    def test_page_of_the_options_is_current(self):
+        page = os.path.join(os.path.dirname(__file__), "../../docs/options.md")
+        with open(page, encoding="utf-8") as file:
+            self.assertEqual(file.read(), self.call("info", "--options", "--markdown").stdout,
+                             "mfcli info --options --markdown > docs/options.md")
+
     def test_bad_variable_is_named(self):
         self.env["MF_FENCE_WAIT_MS"] = "soon"
         done = self.call("info")

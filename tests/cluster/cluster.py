@@ -195,8 +195,11 @@ class Rank(Process):
         super().__init__(cluster, name, [RANK], env)
 
     def send(self, command):
-        self.popen.stdin.write(command.encode() + b"\n")
-        self.popen.stdin.flush()
+        try:
+            os.write(self.popen.stdin.fileno(), command.encode() + b"\n")
+        except BrokenPipeError:
+            raise AssertionError(f"{self.name} (pid {self.pid}) has ended: {self.popen.wait(5)}\n"
+                                 f"{self.errors()}") from None
         return self
 
     def reply(self, seconds=20):
@@ -289,13 +292,16 @@ class Cluster:
                 continue
         return found
 
-    def close(self):
-        """Ends all and returns what is left of them."""
+    def stop_all(self):
         for process in self.processes:
             if process.popen.poll() is None:
                 process.note_sockets()
         for process in self.processes:
             process.stop()
+
+    def close(self):
+        """Ends all and returns what is left of them."""
+        self.stop_all()
         left = []
         deadline = now() + 5
         while self.marked() and now() < deadline:

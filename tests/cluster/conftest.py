@@ -11,8 +11,8 @@ def pytest_runtest_makereport(item):
     result = outcome.get_result()
     cluster = item.funcargs.get("cluster")
     if result.when == "call" and result.failed and cluster is not None:
-        for process in cluster.processes[-8:]:
-            text = process.errors()[-1500:]
+        for process in cluster.processes[-9:]:
+            text = process.errors()[-4000:]
             result.sections.append((f"{process.name} (pid {process.pid})", text))
 
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The suite's processes: one test a case, which forks the ranks, lets each begin, run and end, and
-// asks how all of them ended. Usage: test_conformance_bm [device [operator]]
+// asks how all of them ended. Usage: test_conformance_bm [device [operator [filter]]]
 #include "conformance/bm_suite.h"
 
 #include <setjmp.h>
@@ -382,11 +382,11 @@ int main(int argc, char **argv)
 {
     struct CMUnitTest tests[CASES_MAX];
     if (!choose(argc, argv)) {
-        fprintf(stderr, "usage: %s [device [SDMA|HOST_SHM|HOST_TCP]]\n", argv[0]);
+        fprintf(stderr, "usage: %s [device [SDMA|HOST_SHM|HOST_TCP [filter]]]\n", argv[0]);
         return 2;
     }
     if (argc > 3) {
-        cmocka_set_test_filter(argv[3]);
+        cmocka_set_test_filter(argv[3]); /* of names; * and ? stand for what one leaves open */
     }
     size_t count = add_cases(tests, 0, bm_copy_cases);
     count = add_cases(tests, count, bm_range_cases);

@@ -39,13 +39,21 @@ static void get(struct ts_rank *r, uint32_t from, uint64_t offset, void *dst, ui
           SMEM_OK);
 }
 
+static uint64_t look(const void *at, uint32_t size)
+{
+    return size == 8   ? __atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE)
+           : size == 4 ? __atomic_load_n((const uint32_t *)at, __ATOMIC_ACQUIRE)
+           : size == 2 ? __atomic_load_n((const uint16_t *)at, __ATOMIC_ACQUIRE)
+                       : __atomic_load_n((const uint8_t *)at, __ATOMIC_ACQUIRE);
+}
+
 /* A reader that looks all the time sees the old word or the new one. */
 void ts_words_are_whole(struct ts_rank *r)
 {
     static const uint32_t sizes[] = {1, 2, 4, 8};
     const uint64_t last = 0x5555555555555555ull;
     for (int s = 0; s < 4; s++) {
-        volatile uint8_t *at = th_ptr(&r->th, 1, DRAM, 4096 + 64u * (uint32_t)s);
+        const void *at = th_ptr(&r->th, 1, DRAM, 4096 + 64u * (uint32_t)s);
         uint64_t mask = sizes[s] == 8 ? UINT64_MAX : (1ull << (8 * sizes[s])) - 1;
         for (int i = 0; r->rank == 0 && i < 3000; i++) {
             uint64_t value = i % 2 ? UINT64_MAX : 0x0101010101010101ull;
@@ -57,10 +65,7 @@ void ts_words_are_whole(struct ts_rank *r)
         uint64_t seen = 0;
         uint64_t deadline = th_deadline(&r->th, 15000);
         while (r->rank == 1 && seen != (last & mask)) {
-            seen = sizes[s] == 8   ? *(volatile uint64_t *)(volatile void *)at
-                   : sizes[s] == 4 ? *(volatile uint32_t *)(volatile void *)at
-                   : sizes[s] == 2 ? *(volatile uint16_t *)(volatile void *)at
-                                   : *at;
+            seen = look(at, sizes[s]);
             TS_CHECK(r, seen == 0 || seen == mask || seen == (0x0101010101010101ull & mask) ||
                             seen == (last & mask));
             TS_CHECK(r, mf_now_ns(&r->th.env) < deadline);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cases about the end of things: withdrawn segments, peers that leave, are declared dead, are
 // killed or stopped. What was refused is never executed, and nothing hangs.
+#include <dirent.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -249,6 +251,32 @@ void ts_death_is_seen_though_a_child_lives(struct ts_rank *r)
     TS_CHECK(r, seen);
 }
 
+/* Every thread of rank 1 has stopped; a signal takes its time. */
+static int is_stopped(struct ts_rank *r)
+{
+    char path[64];
+    int stopped = 1;
+    int pid = atomic_load(&r->shared->pid[1]);
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    TS_CHECK(r, tasks != NULL);
+    for (struct dirent *entry; (entry = readdir(tasks));) {
+        char stat[320];
+        char state = 0;
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        snprintf(stat, sizeof(stat), "/proc/%d/task/%s/stat", pid, entry->d_name);
+        FILE *file = fopen(stat, "r");
+        stopped = stopped && file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1 && state == 'T';
+        if (file) {
+            fclose(file);
+        }
+    }
+    closedir(tasks);
+    return stopped;
+}
+
 /* A process that does not answer costs what the caller allowed, and no more. */
 void ts_stopped_peer_costs_the_deadline(struct ts_rank *r)
 {
@@ -256,6 +284,7 @@ void ts_stopped_peer_costs_the_deadline(struct ts_rank *r)
         const struct ts_shared *shared = r->shared;
         r->th.ops->detach(r->th.tp, 1, shared->incarnation[1], UINT32_MAX, MF_DETACH_LEFT);
         TS_CHECK(r, kill(atomic_load(&shared->pid[1]), SIGSTOP) == 0);
+        TS_CHECK(r, ts_soon(is_stopped, r));
         uint64_t before = mf_now_ns(&r->th.env);
         int rc = th_attach(&r->th, 1, shared->incarnation[1], shared->endpoint[1],
                            shared->endpoint_len[1], 300);

@@ -180,6 +180,7 @@ int th_open(struct th *th, const struct th_cfg *cfg)
     atomic_store(&th->log.level, MF_LOG_FATAL);
     mf_env_init_real(&th->env, &th->log);
     mf_config_defaults(&th->config);
+    mf_config_set(&th->config, MF_OPT_SEG_HUGE, "never"); /* whatever this machine has */
     mf_plugin_host_init(&th->plugin, &th->env);
     pthread_mutex_init(&th->lock, NULL);
     pthread_rwlock_init(&th->calls, NULL);
@@ -209,6 +210,7 @@ int th_open(struct th *th, const struct th_cfg *cfg)
         .device_impl = th->dev ? th->dev->impl : NULL,
         .random_token = {mf_random_u64(&th->env), mf_random_u64(&th->env)},
         .copy = host_copy,
+        .copy_bulk = host_copy,
         .place = host_place,
         .unplace = host_unplace,
         .segment_up = host_segment_up,

@@ -71,6 +71,11 @@ void ts_check_rc(const struct ts_rank *r, int got, int want, const char *expr, c
     }
 }
 
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
 void ts_barrier(struct ts_rank *r)
 {
     _Atomic uint32_t *arrived = &r->shared->arrived[r->next_barrier++];
@@ -83,6 +88,8 @@ void ts_barrier(struct ts_rank *r)
         TS_CHECK(r, mf_now_ns(&r->th.env) < deadline);
         pause_a_little();
     }
+    /* What the loop's thread wrote for a peer before is seen by this thread from here on. */
+    mf_loop_call(r->th.loop, nothing, NULL);
 }
 
 int ts_soon(int (*is)(struct ts_rank *r), struct ts_rank *r)

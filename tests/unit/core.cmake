@@ -7,3 +7,5 @@ mf_test(test_members SOURCES test_members.c ${core}/members.c ${torture} LAYERS 
 mf_test(test_pool_layout SOURCES test_pool_layout.c ${core}/layout.c ${CMAKE_SOURCE_DIR}/src/gva/layout.c
                                  LAYERS base config wire store)
 mf_test(test_threads SOURCES test_threads.c ${core}/threads.c ${torture} LAYERS base)
+mf_test(test_pool SOURCES test_pool.c
+                  LAYERS base config wire store device gva transport xcopy core)

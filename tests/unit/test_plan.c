@@ -3,10 +3,15 @@
 // the cases that have a shape of their own.
 #include "xcopy_world.h"
 
+#include <sys/mman.h>
+
 #include "mf_torture.h"
 
 #define ELEMENTS_MAX 48u
 #define LOCAL_BYTES  (8 * MIB)
+/* Addresses that nothing else uses, of which the last half is host memory: no range runs from it
+ * into the device's memory at the front. */
+#define FAR_BYTES (1024 * MIB)
 
 struct fixture {
     struct world w;
@@ -53,17 +58,6 @@ static struct spot spot_at(const struct fixture *f, uint64_t addr)
     return spot;
 }
 
-/* The place of an address inside a range that begins at `first`: host memory is not searched for
- * device memory, the program alone knows what it owns. */
-static struct spot spot_in(const struct fixture *f, const struct spot *first, uint64_t addr)
-{
-    struct spot spot = spot_at(f, addr);
-    if (first->place == MF_PLACE_LH && spot.place == MF_PLACE_LD) {
-        spot.place = MF_PLACE_LH;
-    }
-    return spot;
-}
-
 static bool naive_side(const struct fixture *f, uint64_t addr, uint64_t size, uint32_t mask)
 {
     if (addr == 0 || size == 0 || size > MF_COPY_BYTES_MAX || size > UINT64_MAX - addr) {
@@ -80,8 +74,8 @@ static bool naive_side(const struct fixture *f, uint64_t addr, uint64_t size, ui
         step = step < size - done ? step : size - done;
         uint64_t last = at + step - 1;
         done += step;
-        struct spot a = spot_in(f, &first, at);
-        struct spot b = spot_in(f, &first, last);
+        struct spot a = spot_at(f, at);
+        struct spot b = spot_at(f, last);
         bool global = first.place & (MF_PLACE_GH | MF_PLACE_GD);
         if (a.place != first.place || a.rank != first.rank || (global && !a.seg) ||
             b.place != first.place) {
@@ -120,9 +114,6 @@ static void random_pool(struct fixture *f, uint64_t *seed)
     uint64_t dram = (1 + rnd_below(seed, 3)) * 2 * MIB;
     world_init(&f->w, ranks, hbm, dram);
     f->w.space.self = (uint32_t)rnd_below(seed, ranks);
-    if (rnd_below(seed, 2)) {
-        world_add_device(&f->w, 2 * MIB);
-    }
     for (uint32_t rank = 0; rank < ranks; rank++) {
         int tp = (int)rnd_below(seed, 2);
         f->w.ops[tp].caps = MF_CAP_HOST | (rnd_below(seed, 2) ? MF_CAP_THIRD_PARTY : 0) |
@@ -206,10 +197,14 @@ static void check_transfer(const struct fixture *f, const struct mf_xfer *x, uin
 }
 
 /* What is nearer than this may stay in the order of the batch: a page, and more only when the
- * targets of some group are more than 2^44 bytes apart. */
+ * targets of some group are more than 2^44 bytes apart. Everything, when transfers are a page or
+ * more on average. */
 static uint64_t order_unit(const struct fixture *f)
 {
     uint64_t unit = 4096;
+    if (f->plan->bytes / 4096 >= f->plan->count) {
+        return UINT64_MAX;
+    }
     for (uint32_t r = 0; r < f->plan->run_count; r++) {
         const struct mf_plan_run *run = &f->plan->runs[r];
         for (uint32_t peer = 0; peer < f->w.table.layout.world; peer++) {
@@ -326,8 +321,13 @@ static void check_refusal(struct fixture *f, smem_bm_copy_type type)
 static void run_seed(uint64_t seed, uint32_t batches)
 {
     struct fixture f = {0};
-    f.local = malloc(LOCAL_BYTES);
+    uint8_t *far = mmap(NULL, FAR_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(far, MAP_FAILED);
+    f.local = far + FAR_BYTES / 2;
     random_pool(&f, &seed);
+    if (rnd_below(&seed, 2)) {
+        world_set_device(&f.w, far, 2 * MIB);
+    }
     f.plan = mf_plan_create();
     for (uint32_t b = 0; b < batches; b++) {
         smem_bm_copy_type type = (smem_bm_copy_type)rnd_below(&seed, SMEMB_COPY_BUTT);
@@ -340,7 +340,7 @@ static void run_seed(uint64_t seed, uint32_t batches)
     }
     mf_plan_destroy(f.plan);
     world_fini(&f.w);
-    free(f.local);
+    munmap(far, FAR_BYTES);
 }
 
 static void test_plan_compile__equals_a_naive_expansion(void **state)
@@ -412,6 +412,29 @@ static void test_plan_compile__splits_at_a_seam(void **state)
     fixture_fini(&f);
 }
 
+/* Only the first address of host memory is looked at, also where the other side has a seam. */
+static void test_plan_compile__host_range_stays_host_over_a_seam(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    world_set_device(&f.w, f.local + 4 * MIB, 2 * MIB);
+    f.src[0] = ptr(world_gva(&f.w, MF_KIND_DRAM, 1, 2 * MIB - 2000));
+    f.dst[0] = f.local + 4 * MIB - 1000;
+    f.src[1] = ptr(num(f.src[0]) + 3000);
+    f.dst[1] = ptr(num(f.dst[0]) + 3000);
+    f.size[0] = 3000;
+    f.size[1] = 100;
+    f.batch = (struct mf_batch){
+        .src = f.src, .dst = f.dst, .size = f.size, .count = 2, .results = f.results};
+    mf_assert_ok(mf_plan_compile(f.plan, &f.w.space, &f.batch, SMEMB_COPY_G2H, false, 0));
+    assert_int_equal(f.plan->count, 2);
+    assert_int_equal(f.plan->v[0].flags | f.plan->v[1].flags, 0);
+    assert_int_equal(f.results[0], SMEM_OK);
+    assert_int_equal(f.results[1], SMEM_INVALID_PARAM);
+    fixture_fini(&f);
+}
+
 static void test_plan_compile__groups_by_peer_and_orders_targets(void **state)
 {
     (void)state;
@@ -420,7 +443,7 @@ static void test_plan_compile__groups_by_peer_and_orders_targets(void **state)
     for (uint32_t i = 0; i < 40; i++) {
         f.src[i] = f.local + i * 8192;
         f.dst[i] = ptr(world_gva(&f.w, MF_KIND_DRAM, i % 3, (39 - i) * 65536));
-        f.size[i] = 4096;
+        f.size[i] = 4000;
     }
     assert_int_equal(compile(&f, 40), 40);
     assert_int_equal(f.plan->run_count, 1);
@@ -557,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_plan_compile__equals_a_naive_expansion),
         cmocka_unit_test(test_plan_compile__coalesces_neighbours_but_no_words),
         cmocka_unit_test(test_plan_compile__splits_at_a_seam),
+        cmocka_unit_test(test_plan_compile__host_range_stays_host_over_a_seam),
         cmocka_unit_test(test_plan_compile__groups_by_peer_and_orders_targets),
         cmocka_unit_test(test_plan_compile__resolves_a_rank_once),
         cmocka_unit_test(test_plan_compile__reports_what_resolve_says),

@@ -57,6 +57,8 @@ static void make_member(struct mf_rec_member *member, uint32_t variant)
 {
     memset(member, 0, sizeof(*member));
     member->identity = make_identity(variant);
+    member->hbm_bytes = variant * MF_PAGE_LARGE;
+    member->dram_bytes = UINT64_MAX - variant;
     member->count = variant % (MF_TRANSPORTS_MAX + 1);
     for (uint32_t i = 0; i < member->count; i++) {
         member->endpoint[i].data_ops = 1u << i;
@@ -212,6 +214,8 @@ static void test_record_member__round_trip_up_to_the_limit(void **state)
         assert_in_range(len, 1, MF_RECORD_MAX);
         mf_assert_ok(mf_rec_get_member(buf, len, &out));
         assert_int_equal(out.count, in.count);
+        assert_true(out.hbm_bytes == in.hbm_bytes);
+        assert_true(out.dram_bytes == in.dram_bytes);
         for (uint32_t i = 0; i < in.count; i++) {
             assert_int_equal(out.endpoint[i].data_ops, in.endpoint[i].data_ops);
             assert_int_equal(out.endpoint[i].len, in.endpoint[i].len);
@@ -234,8 +238,9 @@ static void test_record_world__has_its_bytes(void **state)
 static void test_record_member__has_its_bytes(void **state)
 {
     static const uint8_t want[] = {1, 0, 4, 0, 1, 0, 0, 0, 0, 0,  0, 0, 2, 0, 0,   0,
-                                   3, 0, 0, 0, 0, 0, 0, 0, 1, 32, 0, 0, 0, 2, 'a', 'b'};
-    struct mf_rec_member rec = {.identity = {1, 2, 3}, .count = 1};
+                                   3, 0, 0, 0, 0, 0, 0, 0, 7, 0,  0, 0, 0, 0, 0,   0,
+                                   8, 0, 0, 0, 0, 0, 0, 0, 1, 32, 0, 0, 0, 2, 'a', 'b'};
+    struct mf_rec_member rec = {.identity = {1, 2, 3}, .hbm_bytes = 7, .dram_bytes = 8, .count = 1};
     uint8_t buf[MF_RECORD_MAX];
     (void)state;
     rec.endpoint[0].data_ops = 32;
@@ -296,11 +301,11 @@ static void test_record__counts_above_the_limit_are_refused(void **state)
     mf_assert_err_has("4294967295 pools");
 
     len = put_member(buf, 1);
-    buf[24] = MF_TRANSPORTS_MAX + 1;
+    buf[40] = MF_TRANSPORTS_MAX + 1;
     mf_assert_rc(get_exact(&KINDS[3], buf, len), SMEM_ERROR);
     mf_assert_err_has("names 9 transports, the limit is 8");
-    buf[24] = 1;
-    buf[29] = MF_ENDPOINT_MAX + 1;
+    buf[40] = 1;
+    buf[45] = MF_ENDPOINT_MAX + 1;
     mf_assert_rc(get_exact(&KINDS[3], buf, sizeof(buf)), SMEM_ERROR);
     mf_assert_err_has("endpoint of 65 bytes, the limit is 64");
 }

@@ -48,6 +48,7 @@ struct world {
     struct fake_tp tp[2];
     struct mf_dev dev;
     uint8_t *dev_mem; /* the device's memory, or NULL */
+    uint8_t *dev_own; /* where that is the world's */
     uint64_t dev_bytes;
     uint32_t dev_copies, dev_streams;
     int dev_sync_rc;
@@ -233,10 +234,10 @@ static inline void world_init(struct world *w, uint32_t ranks, uint64_t max_hbm,
     mf_lanes_init(&w->lanes);
 }
 
-/** Give the world a device with `bytes` of memory. */
-static inline void world_add_device(struct world *w, uint64_t bytes)
+/** Give the world a device whose memory is the given one, which stays the caller's. */
+static inline void world_set_device(struct world *w, uint8_t *memory, uint64_t bytes)
 {
-    w->dev_mem = calloc(1, bytes);
+    w->dev_mem = memory;
     w->dev_bytes = bytes;
     w->dev.impl = w;
     w->dev.ops.query = fake_query;
@@ -245,6 +246,13 @@ static inline void world_add_device(struct world *w, uint64_t bytes)
     w->dev.ops.stream_destroy = fake_stream_destroy;
     w->dev.ops.stream_sync = fake_stream_sync;
     w->space.dev = &w->dev;
+}
+
+/** Give the world a device with `bytes` of memory of its own. */
+static inline void world_add_device(struct world *w, uint64_t bytes)
+{
+    w->dev_own = calloc(1, bytes);
+    world_set_device(w, w->dev_own, bytes);
 }
 
 /** A segment of `rank` at `offset` in its slot, reached through tp[tp]; not yet in the table. */
@@ -292,7 +300,7 @@ static inline void world_fini(struct world *w)
     for (uint32_t i = 0; i < w->seg_count; i++) {
         free(w->segs[i].priv);
     }
-    free(w->dev_mem);
+    free(w->dev_own);
 }
 
 /** Global address of `offset` in a slot. */

@@ -33,6 +33,74 @@ struct arg_option {
     bool hidden; /* not printed in the usage */
 };
 
+/* One row of a table each; `max` 0 means any value. */
+static inline struct arg_option arg_flag(const char *name, bool *value, const char *help)
+{
+    return (struct arg_option){.name = name, .type = ARG_FLAG, .value = value, .help = help};
+}
+
+static inline struct arg_option arg_number(const char *name, const char *metavar, uint64_t *value,
+                                           uint64_t min, uint64_t max, const char *help)
+{
+    return (struct arg_option){.name = name,
+                               .type = ARG_NUMBER,
+                               .metavar = metavar,
+                               .value = value,
+                               .min = min,
+                               .max = max,
+                               .help = help};
+}
+
+static inline struct arg_option arg_size(const char *name, const char *metavar, uint64_t *value,
+                                         uint64_t min, uint64_t max, const char *help)
+{
+    struct arg_option option = arg_number(name, metavar, value, min, max, help);
+
+    option.type = ARG_SIZE;
+    return option;
+}
+
+/** Values in ms, written in seconds. */
+static inline struct arg_option arg_seconds(const char *name, uint64_t *value, uint64_t min,
+                                            uint64_t max, const char *help)
+{
+    struct arg_option option = arg_number(name, "S", value, min, max, help);
+
+    option.type = ARG_SECONDS;
+    return option;
+}
+
+static inline struct arg_option arg_text(const char *name, const char *metavar, const char **value,
+                                         const char *help)
+{
+    return (struct arg_option){
+        .name = name, .type = ARG_TEXT, .metavar = metavar, .value = value, .help = help};
+}
+
+static inline struct arg_option arg_choice(const char *name, const char *metavar, uint64_t *value,
+                                           const char *const *choices, const char *help)
+{
+    return (struct arg_option){.name = name,
+                               .type = ARG_CHOICE,
+                               .metavar = metavar,
+                               .value = value,
+                               .choices = choices,
+                               .help = help};
+}
+
+/** The row with a short form, or kept out of the usage. */
+static inline struct arg_option arg_lettered(char letter, struct arg_option option)
+{
+    option.letter = letter;
+    return option;
+}
+
+static inline struct arg_option arg_hidden(struct arg_option option)
+{
+    option.hidden = true;
+    return option;
+}
+
 struct arg_spec {
     const char *command;  /* "mfcli run" */
     const char *operands; /* what follows the options in the usage line; NULL: nothing may follow */

@@ -12,109 +12,14 @@
 #include "alloc.h"
 #include "args.h"
 #include "bench/cases.h"
+#include "bench/options.h"
 #include "bench/parts.h"
 #include "bench/session.h"
 #include "commands.h"
 
-#define WORD_BYTES       64u
-#define OPTIONS_MAX      32u
-#define SIZES_DEFAULT    "4K,64K,1M,16M"
-#define SIZES_FIGURES    "4K,64K,1M,4M,16M,64M,128M,256M"
-#define PATHS_FIGURES    "h2rh,rh2h"
-#define PAIRS_DEFAULT    5u
-#define PAIRS_FIGURES    15u
-#define ROUND_MS_DEFAULT 30u
-#define ROUND_MS_FIGURES 60u
-#define VERIFY_DEFAULT   (64ull << 20)
-#define WORKING_DEFAULT  (1ull << 30)
-#define CREATE_DEFAULT   (8ull << 30)
-#define IDLE_MS_DEFAULT  5000u
-#define TIMEOUT_MS       60000u
-#define RANKS_SOME       64u
-#define RANKS_MANY       256u
-
-struct bench_args {
-    struct bench_cfg cfg;
-    const char *paths, *sizes, *cases, *device;
-    uint64_t verify;
-    bool all;
-    bool launched; /* by this command: what there was to decide is decided */
-};
-
-/* The reference's spellings of two letters. */
-static void translate(int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-bs") == 0) {
-            argv[i] = "--batch";
-        } else if (strcmp(argv[i], "-cc") == 0) {
-            argv[i] = "--count";
-        }
-    }
-}
-
-static int parse_lists(const struct arg_spec *spec, struct bench_args *args)
-{
-    struct bench_cfg *cfg = &args->cfg;
-    char word[WORD_BYTES] = "";
-    const char *sizes = args->sizes ? args->sizes : (cfg->figures ? SIZES_FIGURES : SIZES_DEFAULT);
-    const char *paths = args->paths;
-    const char *cases = args->cases;
-
-    if (!paths && (args->all || (!cases && !cfg->figures))) {
-        paths = "all";
-    }
-    if (!paths && cfg->figures) {
-        paths = PATHS_FIGURES;
-    }
-    if (!cases && (args->all || cfg->figures)) {
-        cases = "all";
-    }
-    if (paths && bench_parse_paths(paths, &cfg->paths, word, sizeof(word))) {
-        return args_usage_error(spec, "--paths: there is no path '%s'; the first is h2d", word);
-    }
-    if (cases && bench_parse_cases(cases, &cfg->cases, word, sizeof(word))) {
-        return args_usage_error(spec, "--case: there is no case '%s'; the first is 122", word);
-    }
-    if (bench_parse_sizes(sizes, cfg, word, sizeof(word))) {
-        return args_usage_error(spec,
-                                "--sizes: '%s' is not a size such as 4096, 16K or 1M (at "
-                                "most %u of them)",
-                                word, BENCH_SIZES_MAX);
-    }
-    return ARGS_GO;
-}
-
-static int check(const struct arg_spec *spec, struct bench_args *args)
-{
-    struct bench_cfg *cfg = &args->cfg;
-    int result = parse_lists(spec, args);
-
-    if (result != ARGS_GO) {
-        return result;
-    }
-    if (cfg->pairs == 0) {
-        cfg->pairs = cfg->figures ? PAIRS_FIGURES : PAIRS_DEFAULT;
-    }
-    if (cfg->round_ms == 0) {
-        cfg->round_ms = cfg->figures ? ROUND_MS_FIGURES : ROUND_MS_DEFAULT;
-    }
-    cfg->verify_bytes = cfg->figures ? 0 : VERIFY_DEFAULT;
-    if (args->verify) {
-        cfg->verify_bytes = args->verify;
-    }
-    for (uint32_t i = 0; i < cfg->size_count && args->sizes; i++) {
-        if (cfg->sizes[i] > cfg->working_set) {
-            return args_usage_error(spec,
-                                    "a block of %" PRIu64 " bytes is larger than the "
-                                    "working set of %" PRIu64,
-                                    cfg->sizes[i], cfg->working_set);
-        }
-    }
-    return ARGS_GO;
-}
-
-/* ---- decisions before any process is started ------------------------------------------------ */
+#define WORDS_ADDED 12u
+#define RANKS_SOME  64u
+#define RANKS_MANY  256u
 
 /* Which device the device paths use; says so when it is not a real one. */
 static int choose_device(struct bench_args *args)
@@ -175,13 +80,23 @@ static void choose_working_set(struct bench_cfg *cfg)
     }
 }
 
-static char *join_names(const struct bench_cfg *cfg)
+static const char *path_name(uint32_t i)
+{
+    return bench_paths[i].name;
+}
+
+static const char *case_name(uint32_t i)
+{
+    return bench_case_names[i];
+}
+
+static char *join_names(uint32_t bits, const char *(*name)(uint32_t))
 {
     char *text = cli_text("%s", "");
 
-    for (uint32_t i = 0; i < PATH_COUNT; i++) {
-        if (cfg->paths & 1u << i) {
-            char *longer = cli_text("%s%s%s", text, text[0] ? "," : "", bench_paths[i].name);
+    for (uint32_t i = 0; bits >> i; i++) {
+        if (bits & 1u << i) {
+            char *longer = cli_text("%s%s%s", text, text[0] ? "," : "", name(i));
 
             free(text);
             text = longer;
@@ -193,12 +108,14 @@ static char *join_names(const struct bench_cfg *cfg)
 /* The ranks get our arguments and what was decided; the last of two wins. */
 static int run_world(const struct bench_args *args, int argc, char **argv)
 {
-    char **words = cli_alloc((size_t)argc + 8, sizeof(*words));
-    char *working = cli_text("%" PRIu64, args->cfg.working_set);
-    char *paths = join_names(&args->cfg);
-    int used = 2, result = 0;
+    const struct bench_cfg *cfg = &args->cfg;
+    char **words = cli_alloc((size_t)argc + WORDS_ADDED, sizeof(*words));
+    char *working = cli_text("%" PRIu64, cfg->working_set);
+    char *paths = join_names(cfg->paths, path_name);
+    char *cases = join_names(cfg->cases & SESSION_CASES, case_name);
+    int used = 1, result = 0;
 
-    words[1] = argv[0];
+    words[used++] = argv[0];
     for (int i = 1; i < argc; i++) {
         words[used++] = argv[i];
     }
@@ -209,7 +126,12 @@ static int run_world(const struct bench_args *args, int argc, char **argv)
         words[used++] = "--paths";
         words[used++] = paths;
     }
+    if (cases[0]) {
+        words[used++] = "--case";
+        words[used++] = cases;
+    }
     result = parts_run_world(words);
+    free(cases);
     free(paths);
     free(working);
     free(words);
@@ -285,185 +207,11 @@ static int run_rank(struct bench_args *args)
     return session_run(cfg);
 }
 
-/* What is measured. */
-static size_t what_options(struct bench_args *args, struct arg_option *out)
-{
-    static const char *const faults[] = {"none", "flip", "skip", "misroute", NULL};
-    struct bench_cfg *cfg = &args->cfg;
-    const struct arg_option options[] = {
-        {.name = "paths",
-         .letter = 't',
-         .type = ARG_TEXT,
-         .metavar = "LIST",
-         .value = &args->paths,
-         .help = "all, or some of h2d,d2h,h2rd,h2rh,d2rh,d2rd,rh2d,rh2h,rd2d,rd2h:\n"
-                 "H, D: this rank's host and device memory, RH, RD: the partner's"},
-        {.name = "sizes",
-         .letter = 's',
-         .type = ARG_TEXT,
-         .metavar = "LIST",
-         .value = &args->sizes,
-         .help = "block sizes (default " SIZES_DEFAULT ")"},
-        {.name = "batch",
-         .type = ARG_NUMBER,
-         .metavar = "N",
-         .value = &cfg->batch,
-         .min = 1,
-         .max = BENCH_BATCH_MAX,
-         .help = "blocks of one call, also -bs (default 1: single copies)"},
-        {.name = "count",
-         .type = ARG_NUMBER,
-         .metavar = "N",
-         .value = &cfg->count,
-         .min = 1,
-         .max = BENCH_BATCH_MAX,
-         .help = "calls of a timed round, also -cc (default: some tens of milliseconds)"},
-        {.name = "case",
-         .type = ARG_TEXT,
-         .metavar = "LIST",
-         .value = &args->cases,
-         .help = "all, or some of 122,small,lat8,plan,create,join (docs/performance.md)"},
-        {.name = "all", .type = ARG_FLAG, .value = &args->all, .help = "all paths and all cases"},
-        {.name = "figures",
-         .type = ARG_FLAG,
-         .value = &cfg->figures,
-         .help = "what the project wants to reach, beside what is measured here"},
-        {.name = "fault",
-         .type = ARG_CHOICE,
-         .metavar = "KIND",
-         .value = &cfg->fault,
-         .choices = faults,
-         .help = "make a fault that must be seen",
-         .hidden = true},
-    };
-
-    memcpy(out, options, sizeof(options));
-    return sizeof(options) / sizeof(options[0]);
-}
-
-/* How, on what, and how long. */
-static size_t how_options(struct bench_args *args, struct arg_option *out)
-{
-    struct bench_cfg *cfg = &args->cfg;
-    const struct arg_option options[] = {
-        {.name = "working-set",
-         .type = ARG_SIZE,
-         .metavar = "BYTES",
-         .value = &cfg->working_set,
-         .min = 2u << 20,
-         .max = 1ull << 40,
-         .help = "memory that is walked on each side (default 1G, less when memory is short)"},
-        {.name = "pairs",
-         .type = ARG_NUMBER,
-         .metavar = "N",
-         .value = &cfg->pairs,
-         .min = 1,
-         .max = STATS_PAIRS_MAX,
-         .help = "rounds of ours and of memcpy, in turns (default 5; figures 15)"},
-        {.name = "verify",
-         .type = ARG_SIZE,
-         .metavar = "BYTES",
-         .value = &args->verify,
-         .min = 4096,
-         .max = 1ull << 40,
-         .help = "bytes of each target that are checked (default 64M; figures "
-                 "all)"},
-        {.name = "device",
-         .type = ARG_TEXT,
-         .metavar = "NAME",
-         .value = &args->device,
-         .help = "device plug-in: auto, none, sim, or the path of one (default: MF_DEVICE;\n"
-                 "sim when there is no accelerator)"},
-        {.name = "transport",
-         .type = ARG_CHOICE,
-         .metavar = "NAME",
-         .value = &cfg->transport,
-         .choices = bench_transport_names,
-         .help = "how the partner is reached: direct (default)"},
-        {.name = "threads",
-         .type = ARG_NUMBER,
-         .metavar = "N",
-         .value = &cfg->threads,
-         .min = 0,
-         .max = 16,
-         .help = "threads that share a large copy; 0: the library's choice (default 1,\n"
-                 "as memcpy)"},
-        {.name = "create",
-         .type = ARG_SIZE,
-         .metavar = "BYTES",
-         .value = &cfg->create_bytes,
-         .min = 2u << 20,
-         .max = 1ull << 40,
-         .help = "memory of the case create (default 8G)"},
-        {.name = "join-ranks",
-         .type = ARG_NUMBER,
-         .metavar = "N",
-         .value = &cfg->join_ranks,
-         .min = 2,
-         .max = 1024,
-         .help = "processes of the case join (default: 64, then 256)"},
-        {.name = "idle",
-         .type = ARG_SECONDS,
-         .metavar = "S",
-         .value = &cfg->idle_ms,
-         .min = 100,
-         .max = 600000,
-         .help = "how long idle ranks are watched in the case join (default 5)"},
-        {.name = "timeout",
-         .type = ARG_SECONDS,
-         .metavar = "S",
-         .value = &cfg->timeout_ms,
-         .min = 1000,
-         .max = 3600000,
-         .help = "for the other rank to come (default 60)"},
-        {.name = "round",
-         .type = ARG_SECONDS,
-         .metavar = "S",
-         .value = &cfg->round_ms,
-         .min = 1,
-         .max = 10000,
-         .help = "time of a round (default 0.03; figures 0.06)"},
-        {.name = "commit",
-         .type = ARG_TEXT,
-         .metavar = "TEXT",
-         .value = &cfg->commit,
-         .help = "goes into each JSON line as it is"},
-        {.name = "json", .type = ARG_FLAG, .value = &cfg->json, .help = "one JSON object a line"},
-        {.name = "launched",
-         .type = ARG_FLAG,
-         .value = &args->launched,
-         .help = "a rank of this command's own world",
-         .hidden = true},
-    };
-
-    memcpy(out, options, sizeof(options));
-    return sizeof(options) / sizeof(options[0]);
-}
-
 int cmd_bench(int argc, char **argv)
 {
-    struct bench_args args = {.cfg = {.batch = 1,
-                                      .working_set = WORKING_DEFAULT,
-                                      .create_bytes = CREATE_DEFAULT,
-                                      .idle_ms = IDLE_MS_DEFAULT,
-                                      .threads = 1,
-                                      .timeout_ms = TIMEOUT_MS}};
-    struct arg_option options[OPTIONS_MAX];
-    struct arg_spec spec = {
-        .command = BENCH_COMMAND,
-        .about =
-            "Copies between the two ranks of a world in every direction, checks the bytes, and "
-            "measures,\nin turns with memcpy over the same pages.",
-        .options = options};
-    int result = 0;
+    struct bench_args args;
+    int result = bench_options_parse(argc, argv, &args);
 
-    spec.count = what_options(&args, options);
-    spec.count += how_options(&args, options + spec.count);
-    translate(argc, argv);
-    result = args_parse(&spec, argc, argv, NULL);
-    if (result == ARGS_GO) {
-        result = check(&spec, &args);
-    }
     if (result != ARGS_GO) {
         return result;
     }

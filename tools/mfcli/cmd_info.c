@@ -134,12 +134,9 @@ int cmd_info(int argc, char **argv)
 {
     bool json = false, options_asked = false, markdown = false;
     const struct arg_option options[] = {
-        {.name = "options",
-         .type = ARG_FLAG,
-         .value = &options_asked,
-         .help = "print the library's options (variables MF_*) instead"},
-        {.name = "markdown", .type = ARG_FLAG, .value = &markdown, .help = "print as Markdown"},
-        {.name = "json", .type = ARG_FLAG, .value = &json, .help = "print JSON, one object a line"},
+        arg_flag("options", &options_asked, "print the library's options (variables MF_*) instead"),
+        arg_flag("markdown", &markdown, "print as Markdown"),
+        arg_flag("json", &json, "print JSON, one object a line"),
     };
     const struct arg_spec spec = {
         .command = "mfcli info",

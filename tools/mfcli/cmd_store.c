@@ -61,19 +61,11 @@ int cmd_store(int argc, char **argv)
     bool json = false;
     uint64_t every_ms = 5000;
     const struct arg_option options[] = {
-        {.name = "url",
-         .type = ARG_TEXT,
-         .metavar = "URL",
-         .value = &url,
-         .help = "tcp://address:port; port 0 takes a free one (default tcp://127.0.0.1:0)"},
-        {.name = "every",
-         .type = ARG_SECONDS,
-         .metavar = "S",
-         .value = &every_ms,
-         .min = 10,
-         .max = 86400000,
-         .help = "with --json: seconds between two lines of status (default 5)"},
-        {.name = "json", .type = ARG_FLAG, .value = &json, .help = "print JSON, one object a line"},
+        arg_text("url", "URL", &url,
+                 "tcp://address:port; port 0 takes a free one (default tcp://127.0.0.1:0)"),
+        arg_seconds("every", &every_ms, 10, 86400000,
+                    "with --json: seconds between two lines of status (default 5)"),
+        arg_flag("json", &json, "print JSON, one object a line"),
     };
     const struct arg_spec spec = {
         .command = "mfcli store",

@@ -13,7 +13,7 @@ int cmd_version(int argc, char **argv)
 {
     bool json = false;
     const struct arg_option options[] = {
-        {.name = "json", .type = ARG_FLAG, .value = &json, .help = "print a JSON object"},
+        arg_flag("json", &json, "print a JSON object"),
     };
     const struct arg_spec spec = {.command = "mfcli version",
                                   .about = "Prints the version of the library.",

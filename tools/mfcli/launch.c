@@ -296,6 +296,7 @@ static void go_to(struct run *run, enum stage stage)
         break;
     case TERMINATED:
         signal_all(run, SIGTERM);
+        signal_all(run, SIGCONT); /* who is stopped shall see it too */
         run->next_ms = now + KILL_AFTER_MS;
         break;
     case KILLED:

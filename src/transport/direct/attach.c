@@ -226,13 +226,18 @@ static int understand(struct talk *t, const struct mf_direct_msg *msg, const int
     if (!t->peer) {
         return mf_err(SMEM_NOT_CONNECTED, "it did not say who it is");
     }
-    if (!mf_direct_peer_claim(d, t->peer, true, t->deadline_ns)) {
-        return mf_err(SMEM_TIMEOUT, "its memory is being taken down or mapped by another thread");
-    }
-    int rc = t->peer->refused
+    bool again = true;
+    int rc = SMEM_OK;
+    while (rc == SMEM_OK && again) {
+        if (!mf_direct_peer_claim(d, t->peer, true, t->deadline_ns)) {
+            return mf_err(SMEM_TIMEOUT,
+                          "its memory is being taken down or mapped by another thread");
+        }
+        rc = t->peer->refused
                  ? mf_err(SMEM_NOT_CONNECTED, "it was declared dead under this incarnation")
-                 : mf_direct_peer_learn(d, t->peer, msg, fds + welcome);
-    mf_direct_peer_release(d, t->peer);
+                 : mf_direct_peer_learn(d, t->peer, msg, fds + welcome, &again);
+        mf_direct_peer_release(d, t->peer);
+    }
     t->heard_last = (msg->flags & MF_DIRECT_LAST) != 0;
     return rc;
 }

@@ -32,11 +32,13 @@ struct mf_direct_seg {
     /* A peer's: */
     struct mf_direct_peer *peer; /* holds a reference; NULL for an own segment */
     bool placed;                 /* mapped at the place that the host gave */
+    bool huge;                   /* of pages that are not punched, see take_down_dram */
     mf_dev_mem mem;              /* HBM: imported memory */
     /* What is left to do when it was taken down, outside of the caller's thread: */
     void *moved; /* the mapping of its DRAM, moved away from its place; NULL: none */
     bool punch;  /* its owner is dead: its pages are given back through us */
     bool unmap;  /* the device still has it mapped, since a copy of ours was under way */
+    bool busy; /* a thread of ours is in the middle of a copy: nothing else may be put there yet */
     /* An own one: */
     struct mf_segment *own;
     int fd; /* borrowed */
@@ -135,9 +137,10 @@ bool mf_direct_peer_claim(struct mf_direct *d, struct mf_direct_peer *peer, bool
                           uint64_t deadline_ns);
 void mf_direct_peer_release(struct mf_direct *d, struct mf_direct_peer *peer);
 /** Map what the message announces and tell the host; the peer is claimed. `fds` are those of the
- * segments. What is already known is left as it is. */
+ * segments. What is already known is left as it is. `*again`: a copy of ours holds a place that has
+ * to be free first: claim the peer and learn once more. */
 int mf_direct_peer_learn(struct mf_direct *d, struct mf_direct_peer *peer,
-                         const struct mf_direct_msg *msg, const int *fds);
+                         const struct mf_direct_msg *msg, const int *fds, bool *again);
 /** Fill segments of `pool` with index >= *from into the message and send it with their descriptors
  * (and `control_fd` unless it is -1); *from goes on when it was sent. */
 int mf_direct_tell(struct mf_direct *d, int sock, struct mf_direct_msg *msg, uint32_t *from,

@@ -11,10 +11,12 @@
 #include "base/alloc.h"
 #include "transport/direct/internal.h"
 
-#define RUN_COUNT_MAX 64u           /* copies between two checks */
-#define RUN_BYTES_MAX (16ull << 20) /* bytes between two checks: an owner never waits long */
-#define NAMED_BYTES   (1ull << 20)  /* a run of so many bytes says which thread does it */
-#define SMALL_MAX     2048u         /* by memcpy, else by the host's copy */
+#define RUN_COUNT_MAX 64u            /* copies between two checks */
+#define RUN_BYTES_MAX (16ull << 20)  /* bytes between two checks: an owner never waits long */
+#define BULK_BYTES    (256ull << 10) /* a run of so many bytes goes past the cache */
+#define BULK_PART_MIN 1024u
+#define NAMED_BYTES   (1ull << 20) /* a run of so many bytes says which thread does it */
+#define SMALL_MAX     2048u        /* by memcpy, else by the host's copy */
 #define PENDING_RUNS  64u
 #define FLUSH_NS      (60ull * 1000000000ull) /* of device copies that stand in the way of a post */
 
@@ -190,13 +192,15 @@ static inline bool copy_word(void *dst, const void *src, uint64_t size)
 }
 
 static inline void copy_bytes(const struct mf_direct_lane *lane, void *dst, const void *src,
-                              uint64_t size)
+                              uint64_t size, bool bulk)
 {
     if (size <= 8 && copy_word(dst, src, size)) {
         return;
     }
     if (size <= SMALL_MAX) {
         memcpy(dst, src, size);
+    } else if (bulk && size >= BULK_PART_MIN) {
+        lane->d->host->copy_bulk(lane->d->host->arg, dst, src, size);
     } else {
         lane->d->host->copy(lane->d->host->arg, dst, src, size);
     }
@@ -218,7 +222,7 @@ static bool copy_long(const struct mf_direct_lane *lane, const struct mf_xfer *x
     for (uint64_t done = 0; done < x->size;) {
         uint64_t left = x->size - done;
         uint64_t step = left < RUN_BYTES_MAX ? left : RUN_BYTES_MAX;
-        copy_bytes(lane, to + done, from + done, step);
+        copy_bytes(lane, to + done, from + done, step, false);
         done += step;
         if (!still_valid(lane, src, dst)) {
             return false;
@@ -246,9 +250,10 @@ static int host_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t cou
         if (bytes > RUN_BYTES_MAX) {
             ok = copy_long(lane, v, src, dst);
         } else {
+            bool bulk = count > 1 && bytes >= BULK_BYTES;
             for (uint32_t i = 0; i < count; i++) {
                 copy_bytes(lane, host_end(v[i].dst_seg, v[i].dst), host_end(v[i].src_seg, v[i].src),
-                           v[i].size);
+                           v[i].size, bulk);
             }
             ok = still_valid(lane, src, dst);
         }

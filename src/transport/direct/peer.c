@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -338,6 +340,8 @@ static int map_dram(struct mf_direct *d, struct mf_direct_seg *seg, int fd, uint
     if (rc) {
         return rc;
     }
+    struct statfs fs;
+    seg->huge = fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC;
     rc = mf_space_map(place, seg->seg.desc.size, fd, seg->fd_offset);
     if (rc) {
         d->host->unplace(d->host->arg, &seg->seg.desc, 0);
@@ -440,11 +444,20 @@ static struct mf_direct_seg *take_stale(struct mf_direct *d, struct mf_direct_pe
     return stale;
 }
 
+static bool is_place_held(struct mf_direct *d, uint32_t rank)
+{
+    mf_mutex_lock(&d->lock);
+    bool held = mf_direct_place_held_locked(d, rank);
+    mf_mutex_unlock(&d->lock);
+    return held;
+}
+
 int mf_direct_peer_learn(struct mf_direct *d, struct mf_direct_peer *peer,
-                         const struct mf_direct_msg *msg, const int *fds)
+                         const struct mf_direct_msg *msg, const int *fds, bool *again)
 {
     int rc = SMEM_OK;
     uint32_t next_fd = 0;
+    *again = false;
     for (uint32_t i = 0; rc == SMEM_OK && i < msg->count; i++) {
         const struct mf_direct_msg_seg *told = &msg->segs[i];
         int fd = told->has_fd ? fds[next_fd++] : -1;
@@ -453,6 +466,11 @@ int mf_direct_peer_learn(struct mf_direct *d, struct mf_direct_peer *peer,
         if (stale) {
             d->host->segment_down(d->host->arg, &stale->seg);
             mf_direct_take_down(d, stale, false);
+            mf_direct_reap(d);
+            *again = is_place_held(d, peer->rank);
+        }
+        if (*again) {
+            return SMEM_OK;
         }
         if (!known) {
             rc = learn_one(d, peer, told, fd);

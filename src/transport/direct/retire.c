@@ -17,7 +17,7 @@
 #define CLAIM_NS      (2000ull * 1000000ull)
 #define QUIESCE_NS    (1000ull * 1000000ull)
 #define UNMAP_WAIT_NS (600ull * 1000000000ull)
-#define TABLE_SPAN     (1ull << 30)
+#define TABLE_SPAN    (1ull << 30)
 #define GRAVES_KEPT   64u /* more than that are worth a thread */
 
 void mf_direct_bury(struct mf_direct *d, struct mf_direct_seg *seg)
@@ -54,9 +54,9 @@ void mf_direct_free_graves(struct mf_direct *d, uint64_t deadline_ns)
     }
 }
 
-/* Move the mapping, with all its pages, to another address: the place is then empty, however many pages
- * there are. To an address that differs by a multiple of what an upper page table covers, the kernel moves
- * whole tables: microseconds instead of milliseconds. NULL when it cannot. */
+/* Move the mapping, with all its pages, to another address: the place is then empty, however many
+ * pages there are. To an address that differs by a multiple of what an upper page table covers, the
+ * kernel moves whole tables: microseconds instead of milliseconds. NULL when it cannot. */
 static void *move_away(uint64_t addr, uint64_t size)
 {
     uint64_t span = size + TABLE_SPAN;
@@ -80,15 +80,18 @@ static void *move_away(uint64_t addr, uint64_t size)
     return moved;
 }
 
+/* Huge pages are not punched: who loads from such a hole when no huge page is left gets SIGBUS.
+ * They are free when the last process has taken the mapping away. */
 static void take_down_dram(struct mf_direct *d, struct mf_direct_seg *seg, bool dead)
 {
     uint64_t addr = seg->seg.host;
     uint64_t size = seg->seg.desc.size;
-    if (dead) {
+    bool punch = dead && !seg->huge;
+    if (punch) {
         seg->moved = move_away(addr, size);
         seg->punch = true;
     }
-    if (dead && !seg->moved && mf_memory_punch_mapping(addr, size) != SMEM_OK) {
+    if (punch && !seg->moved && mf_memory_punch_mapping(addr, size) != SMEM_OK) {
         d->host->plugin->log(d->host->plugin, 2, MF_DIRECT_AREA, "rank %u, pool %u: %s",
                              seg->peer->rank, seg->seg.desc.pool, mf_err_msg());
     }
@@ -125,7 +128,12 @@ void mf_direct_take_down(struct mf_direct *d, struct mf_direct_seg *seg, bool de
             seg->mem = NULL;
         }
     }
-    if (!seg->mem && !seg->moved) {
+    if (seg->placed && !hbm) {
+        /* Late bytes of ours go to the zero pages, not to what its owner puts there next. */
+        mf_direct_barrier();
+        seg->busy = !mf_direct_control_clear_of(d->control, seg->hazard);
+    }
+    if (!seg->mem && !seg->moved && !seg->busy) {
         mf_direct_bury(d, seg);
         return;
     }
@@ -140,7 +148,7 @@ static void finish_segment(struct mf_direct *d, struct mf_direct_seg *seg)
 {
     uint64_t give_up = mf_direct_now(d) + UNMAP_WAIT_NS;
     int rc = SMEM_OK;
-    while (seg->unmap && !mf_direct_control_clear_of(d->control, seg->hazard) &&
+    while ((seg->unmap || seg->busy) && !mf_direct_control_clear_of(d->control, seg->hazard) &&
            mf_direct_now(d) < give_up) {
         mf_direct_sleep_us(1000);
     }
@@ -240,7 +248,7 @@ void mf_direct_reap_all(struct mf_direct *d)
 bool mf_direct_place_held_locked(const struct mf_direct *d, uint32_t rank)
 {
     for (const struct mf_direct_seg *seg = d->jobs; seg; seg = seg->next) {
-        if (seg->unmap && seg->peer->rank == rank) {
+        if ((seg->unmap || seg->busy) && seg->peer->rank == rank) {
             return true;
         }
     }

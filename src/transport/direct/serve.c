@@ -112,16 +112,20 @@ static int answer(struct mf_direct_conn *conn, const struct mf_direct_msg *msg, 
                conn->peer->incarnation != msg->incarnation || conn->peer->rank != msg->rank) {
         return mf_err(SMEM_INVALID_PARAM, "message of type %u out of turn", (unsigned)msg->type);
     }
-    if (!mf_direct_peer_claim(d, conn->peer, true, 0)) {
-        mf_direct_msg_init(d, MF_DIRECT_AGAIN, msg->pool, msg->incarnation, &reply);
-        return mf_direct_send(conn->fd, &reply, NULL, 0);
-    }
-    int rc = conn->peer->refused
+    bool again = true;
+    int rc = SMEM_OK;
+    if (mf_direct_peer_claim(d, conn->peer, true, 0)) {
+        rc = conn->peer->refused
                  ? mf_err(SMEM_NOT_CONNECTED, "rank %u was declared dead", msg->rank)
-                 : mf_direct_peer_learn(d, conn->peer, msg, fds + hello);
-    mf_direct_peer_release(d, conn->peer);
+                 : mf_direct_peer_learn(d, conn->peer, msg, fds + hello, &again);
+        mf_direct_peer_release(d, conn->peer);
+    }
     if (rc) {
         return rc;
+    }
+    if (again) {
+        mf_direct_msg_init(d, MF_DIRECT_AGAIN, msg->pool, msg->incarnation, &reply);
+        return mf_direct_send(conn->fd, &reply, NULL, 0);
     }
     mf_direct_msg_init(d, hello ? MF_DIRECT_WELCOME : MF_DIRECT_MORE, msg->pool, msg->incarnation,
                        &reply);
@@ -179,6 +183,22 @@ static void drop_old(struct mf_direct *d)
     }
 }
 
+/* When all places are taken, who has been silent for longest makes room; on the loop. */
+static void make_room(struct mf_direct *d)
+{
+    struct mf_direct_conn *silent = NULL;
+    mf_mutex_lock(&d->lock);
+    if (d->conn_count >= CONNS_MAX) {
+        for (struct mf_direct_conn *at = d->conns; at; at = at->next) {
+            silent = at->peer ? silent : at; /* the list begins with the newest */
+        }
+    }
+    mf_mutex_unlock(&d->lock);
+    if (silent && conn_unlink(silent)) {
+        conn_free(silent);
+    }
+}
+
 static void accept_conn(struct mf_direct *d, int fd)
 {
     int pid;
@@ -196,6 +216,7 @@ static void accept_conn(struct mf_direct *d, int fd)
         conn_free(conn);
         return;
     }
+    make_room(d);
     mf_mutex_lock(&d->lock);
     bool room = d->conn_count < CONNS_MAX;
     if (room) {

@@ -13,7 +13,8 @@
 #include "partner.h"
 
 #define ROUND_ELEMENTS_MAX (1u << 20)
-#define CHECK_ELEMENTS     (1u << 16)
+#define CHECK_ELEMENTS     (1u << 16) /* laid out at a time */
+#define CHECK_ELEMENTS_MAX (1u << 20)
 #define GUARD_BYTES        4096u
 #define TOUCH_BLOCK        (1u << 20)
 #define CALLS_MIN          16u
@@ -60,6 +61,9 @@ static uint64_t check_bytes(const struct world *world, const struct shape *shape
 
     if (bytes == 0 || bytes > world->bytes) {
         bytes = world->bytes;
+    }
+    if (bytes / shape->pitch > CHECK_ELEMENTS_MAX) {
+        bytes = CHECK_ELEMENTS_MAX * shape->pitch;
     }
     if (bytes < 2 * shape->pitch) {
         bytes = 2 * shape->pitch < world->bytes ? 2 * shape->pitch : world->bytes;

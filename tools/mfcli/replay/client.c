@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 #include "fill.h"
 #include "pause.h"
 

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../alloc.h"
-#include "../args.h"
-#include "../commands.h"
-#include "../launch.h"
-#include "../store_host.h"
+#include "alloc.h"
+#include "args.h"
+#include "commands.h"
+#include "launch.h"
+#include "store_host.h"
 #include "rank.h"
 #include "smem.h"
 
@@ -40,86 +40,32 @@ struct replay_args {
 static int parse(struct arg_spec *spec, struct replay_args *args, int argc, char **argv)
 {
     const struct arg_option options[] = {
-        {.name = "trace",
-         .type = ARG_TEXT,
-         .metavar = "FILE",
-         .value = &args->trace,
-         .help = "requests as JSON lines with \"hash_ids\" (default: generate them)"},
-        {.name = "ranks",
-         .type = ARG_NUMBER,
-         .metavar = "N",
-         .value = &args->ranks,
-         .min = 1,
-         .max = SMEM_WORLD_SIZE_MAX,
-         .help = "ranks that share the pool (default 4)"},
-        {.name = "clients",
-         .type = ARG_NUMBER,
-         .metavar = "C",
-         .value = &args->clients,
-         .min = 1,
-         .max = REPLAY_CLIENT_MAX,
-         .help = "clients in all; client i lives on rank i % N, and with one\n"
-                 "the order of the trace is kept (default 1)"},
-        {.name = "block",
-         .type = ARG_SIZE,
-         .metavar = "BYTES",
-         .value = &args->block,
-         .min = BLOCK_UNIT,
-         .max = BLOCK_BYTES_MAX,
-         .help = "size of a block, a multiple of 64 (default 16K)"},
-        {.name = "capacity",
-         .type = ARG_SIZE,
-         .metavar = "BYTES",
-         .value = &args->capacity,
-         .min = 1,
-         .max = UINT64_MAX,
-         .help = "bytes of blocks that the pool holds in all; then the least\n"
-                 "recently used goes (default: all blocks fit)"},
-        {.name = "requests",
-         .type = ARG_NUMBER,
-         .metavar = "M",
-         .value = &args->requests,
-         .min = 1,
-         .max = REQUESTS_MAX,
-         .help = "first M requests of the trace, or M generated ones\n"
-                 "(default: all, or 4000)"},
-        {.name = "seed",
-         .type = ARG_NUMBER,
-         .metavar = "S",
-         .value = &args->seed,
-         .help = "of the generated requests (default 1)"},
-        {.name = "op",
-         .type = ARG_CHOICE,
-         .metavar = "OP",
-         .value = &args->op,
-         .choices = op_names,
-         .help = "operator of the pool: sdma, host_shm, host_tcp, host_rdma,\n"
-                 "device_rdma, host_urma (default sdma)"},
-        {.name = "peer-timeout",
-         .type = ARG_SECONDS,
-         .metavar = "S",
-         .value = &args->answer_ms,
-         .min = 100,
-         .max = 3600000,
-         .help = "a rank that is silent for so long has failed (default 10)"},
-        {.name = "timeout",
-         .type = ARG_SECONDS,
-         .metavar = "S",
-         .value = &args->timeout_ms,
-         .min = 1,
-         .max = 1000000000,
-         .help = "stop all ranks after S seconds (default: never)"},
-        {.name = "json",
-         .type = ARG_FLAG,
-         .value = &args->json,
-         .help = "print the result as a JSON object"},
-        {.name = "fault",
-         .type = ARG_CHOICE,
-         .metavar = "KIND",
-         .value = &args->fault,
-         .choices = fault_names,
-         .help = "spoil bytes on purpose: the run must notice",
-         .hidden = true},
+        arg_text("trace", "FILE", &args->trace,
+                 "requests as JSON lines with \"hash_ids\" (default: generate them)"),
+        arg_number("ranks", "N", &args->ranks, 1, SMEM_WORLD_SIZE_MAX,
+                   "ranks that share the pool (default 4)"),
+        arg_number("clients", "C", &args->clients, 1, REPLAY_CLIENT_MAX,
+                   "clients in all; client i lives on rank i % N, and with one\n"
+                   "the order of the trace is kept (default 1)"),
+        arg_size("block", "BYTES", &args->block, BLOCK_UNIT, BLOCK_BYTES_MAX,
+                 "size of a block, a multiple of 64 (default 16K)"),
+        arg_size("capacity", "BYTES", &args->capacity, 1, UINT64_MAX,
+                 "bytes of blocks that the pool holds in all; then the least\n"
+                 "recently used goes (default: all blocks fit)"),
+        arg_number("requests", "M", &args->requests, 1, REQUESTS_MAX,
+                   "first M requests of the trace, or M generated ones\n"
+                   "(default: all, or 4000)"),
+        arg_number("seed", "S", &args->seed, 0, 0, "of the generated requests (default 1)"),
+        arg_choice("op", "OP", &args->op, op_names,
+                   "operator of the pool: sdma, host_shm, host_tcp, host_rdma,\n"
+                   "device_rdma, host_urma (default sdma)"),
+        arg_seconds("peer-timeout", &args->answer_ms, 100, 3600000,
+                    "a rank that is silent for so long has failed (default 10)"),
+        arg_seconds("timeout", &args->timeout_ms, 1, 1000000000,
+                    "stop all ranks after S seconds (default: never)"),
+        arg_flag("json", &args->json, "print the result as a JSON object"),
+        arg_hidden(arg_choice("fault", "KIND", &args->fault, fault_names,
+                              "spoil bytes on purpose: the run must notice")),
     };
     int result = 0;
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 
 #define NO_SLOT  UINT32_MAX
 #define NO_ENTRY UINT32_MAX

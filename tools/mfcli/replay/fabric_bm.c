@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 
 #define POOL_ID           1u
 #define INIT_TIMEOUT_S    30u

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 
 #define LOOK_EVERY_MS 100u /* how often a waiting client looks whether the owner lives */
 
@@ -204,6 +204,7 @@ static void *serve(void *arg)
     uint64_t last = now_ns();
 
     pause_prepare_thread();
+    pthread_setname_np(pthread_self(), "mf-service");
     while (!atomic_load_explicit(&service->stop, memory_order_acquire)) {
         __atomic_store_n(&header->beat, header->beat + 1, __ATOMIC_RELEASE);
         if (service_step(service)) {

@@ -12,6 +12,10 @@
 #define PAUSE_SPIN_NS    20000u
 #define PAUSE_YIELD_NS   100000u
 #define PAUSE_NAP_MAX_NS 200000u
+/* After so long nothing is going on here; dozens of ranks that look often would hold up the others.
+ */
+#define PAUSE_IDLE_NS         20000000u
+#define PAUSE_IDLE_NAP_MAX_NS 2000000u
 /* A yield that takes longer has given the processor to somebody who works; another one would cost
  * as much again, so for some time there are none. */
 #define PAUSE_CROWDED_NS     1000000u
@@ -51,6 +55,14 @@ static inline void pause_prepare_thread(void)
     prctl(PR_SET_TIMERSLACK, PAUSE_SLACK_NS, 0, 0, 0);
 }
 
+static inline uint64_t pause_nap_length(uint64_t waited_ns)
+{
+    uint64_t most = waited_ns < PAUSE_IDLE_NS ? PAUSE_NAP_MAX_NS : PAUSE_IDLE_NAP_MAX_NS;
+    uint64_t nap = waited_ns < PAUSE_IDLE_NS ? waited_ns / 8 : waited_ns / 100;
+
+    return nap < most ? nap : most;
+}
+
 static inline void pause_yield(struct pause *pause, uint64_t now)
 {
     uint64_t after = 0;
@@ -74,7 +86,7 @@ static inline void pause_step(struct pause *pause, uint64_t now, uint64_t waited
     } else if (waited_ns < PAUSE_YIELD_NS && now >= pause->crowded_until_ns) {
         pause_yield(pause, now);
     } else {
-        nap_ns(waited_ns / 8 < PAUSE_NAP_MAX_NS ? waited_ns / 8 : PAUSE_NAP_MAX_NS);
+        nap_ns(pause_nap_length(waited_ns));
     }
 }
 

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../alloc.h"
-#include "../args.h"
-#include "../out.h"
+#include "alloc.h"
+#include "args.h"
+#include "out.h"
 #include "fabric_bm.h"
 #include "pause.h"
 #include "report.h"
@@ -214,6 +214,7 @@ static void *client_main(void *arg)
 {
     struct client_thread *thread = arg;
 
+    pthread_setname_np(pthread_self(), "mf-client");
     client_run(thread->client);
     atomic_fetch_add(&thread->run->ended, 1);
     free(thread);

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "../out.h"
+#include "out.h"
 
 struct figures {
     double hit_ratio, remote_fraction, gb_per_s, blocks_per_s, put_gb_per_s, requests_per_s;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 
 #define NAME_BYTES 32u
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 #include "hash.h"
 
 #define OPEN_CONVERSATIONS 64u

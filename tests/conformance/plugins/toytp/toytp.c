@@ -225,12 +225,27 @@ static struct mf_segment *find_own_locked(struct toy *toy, const struct mf_segme
     return own && own->desc.epoch == desc->epoch ? own : NULL;
 }
 
+/* What is aligned and fits a register lands by one store. */
+static void store_word(void *to, const void *word, uint64_t size)
+{
+    if (size == 8) {
+        __atomic_store_n((uint64_t *)to, *(const uint64_t *)word, __ATOMIC_RELEASE);
+    } else if (size == 4) {
+        __atomic_store_n((uint32_t *)to, *(const uint32_t *)word, __ATOMIC_RELEASE);
+    } else if (size == 2) {
+        __atomic_store_n((uint16_t *)to, *(const uint16_t *)word, __ATOMIC_RELEASE);
+    } else {
+        __atomic_store_n((uint8_t *)to, *(const uint8_t *)word, __ATOMIC_RELEASE);
+    }
+}
+
 static int serve_put_locked(struct toy *toy, const struct toy_msg *msg,
                             const struct mf_segment *own)
 {
-    uint64_t word;
+    uint64_t word = 0;
     char *to = (char *)(uintptr_t)(own->host + msg->offset);
-    bool small = msg->size == 8 && ((uintptr_t)to & 7) == 0;
+    bool small = msg->size <= 8 && (msg->size & (msg->size - 1)) == 0 &&
+                 ((uintptr_t)to & (msg->size - 1)) == 0;
     struct iovec here = {.iov_base = small ? (void *)&word : to, .iov_len = msg->size};
     struct iovec there = {.iov_base = (void *)(uintptr_t)msg->from, .iov_len = msg->size};
     if (msg->offset > own->desc.size || msg->size > own->desc.size - msg->offset ||
@@ -241,7 +256,7 @@ static int serve_put_locked(struct toy *toy, const struct toy_msg *msg,
         return SMEM_NOT_CONNECTED;
     }
     if (small) {
-        __atomic_store_n((uint64_t *)(void *)to, word, __ATOMIC_RELEASE);
+        store_word(to, &word, msg->size);
     }
     return SMEM_OK;
 }
@@ -465,10 +480,12 @@ static int toy_publish(void *tp, const struct mf_publish *pub)
 static int toy_withdraw(void *tp, struct mf_segment *segment, uint64_t deadline_ns)
 {
     struct toy *toy = tp;
-    struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1000000000ull),
-                             .tv_nsec = (long)(deadline_ns % 1000000000ull)};
-    if (pthread_mutex_clocklock(&toy->lock, CLOCK_MONOTONIC, &until) != 0) {
-        return TOY_ERR(toy, SMEM_RES_IN_USE, "toytp: rank %u still copies", toy->host->rank);
+    while (pthread_mutex_trylock(&toy->lock) != 0) {
+        struct timespec pause = {.tv_nsec = 100000};
+        if (now_ns(toy) >= deadline_ns) {
+            return TOY_ERR(toy, SMEM_RES_IN_USE, "toytp: rank %u still copies", toy->host->rank);
+        }
+        nanosleep(&pause, NULL);
     }
     for (uint32_t i = 0; i < SEGMENTS; i++) {
         if (toy->own[i] == segment) {
