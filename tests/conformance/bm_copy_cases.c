@@ -553,7 +553,6 @@ static void translated(struct bm_rank *r)
 }
 
 const struct bm_case bm_copy_cases[] = {
-    {.name = "copy: every direction between two ranks", .ranks = 2, .fn = all_directions},
     {.name = "copy: every direction among three ranks", .ranks = 3, .fn = all_directions},
     {.name = "copy: ends of another kind are refused", .ranks = 2, .fn = wrong_types},
     {.name = "copy: the owner sees what has returned", .ranks = 3, .fn = owner_sees},

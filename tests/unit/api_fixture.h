@@ -74,6 +74,22 @@ static inline int api_in_child(int (*fn)(void *arg), void *arg)
     return WEXITSTATUS(status);
 }
 
+/** A thread sanitizer does not let the child of a process with threads start threads. */
+static inline void api_skip_without_threads_after_fork(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    bool sanitized = true;
+#elif defined(__has_feature)
+    bool sanitized = __has_feature(thread_sanitizer);
+#else
+    bool sanitized = false;
+#endif
+    if (sanitized) {
+        print_message("skipped: the thread sanitizer forbids threads after fork\n");
+        skip();
+    }
+}
+
 /** The call failed with `rc`, code and sentence agree, and the sentence has `part`. */
 #define assert_refused(expr, rc, part)                \
     do {                                              \

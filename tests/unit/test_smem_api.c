@@ -186,6 +186,7 @@ static int create_at(void *url)
 
 static void test_smem_create_config_store__names_an_occupied_address(void **state)
 {
+    api_skip_without_threads_after_fork();
     char url[128];
     (void)state;
     mf_assert_ok(smem_create_config_store(ANY_PORT, 0));
@@ -352,6 +353,7 @@ static int join_and_die(void *url)
 
 static void test_smem_config_store__tells_of_a_lost_rank(void **state)
 {
+    api_skip_without_threads_after_fork();
     char url[128];
     static _Atomic int broken;
     (void)state;

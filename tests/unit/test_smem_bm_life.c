@@ -271,7 +271,7 @@ static void *copy_until_refused(void *arg)
     struct worker *w = arg;
     char text[4096] = "";
     char *at = smem_bm_ptr_by_mem_type(w->pool, SMEM_MEM_TYPE_HOST, 0);
-    smem_copy_params in = {text, at, sizeof(text), NULL};
+    smem_copy_params in = {text, at + sizeof(text) * w->number, sizeof(text), NULL};
     while (w->rc == SMEM_OK && !atomic_load(&stop)) {
         w->rc = smem_bm_copy(w->pool, &in, SMEMB_COPY_H2G, w->number % 2 ? ASYNC_COPY_FLAG : 0);
         if (w->rc == SMEM_NO_RESOURCES) { /* asynchronous ones pile up */
@@ -386,6 +386,7 @@ static int child_of_a_user(void *arg)
 
 static void test_smem_bm_fork__child_has_nothing_and_begins_anew(void **state)
 {
+    api_skip_without_threads_after_fork();
     char here[64] = "parent";
     (void)state;
     smem_bm_t pool = api_pool(0);
@@ -409,6 +410,7 @@ static int child_does_nothing(void *arg)
 
 static void test_smem_bm_fork__children_while_others_copy(void **state)
 {
+    api_skip_without_threads_after_fork();
     struct worker w = {.number = 0};
     (void)state;
     w.pool = api_pool(0);

@@ -90,6 +90,9 @@ static void direct_close(void *tp)
     if (!d) {
         return;
     }
+    if (d->control) {
+        atomic_store(&d->control->closed, 1);
+    }
     mf_direct_serve_stop(d);
     unwatch_peers(d);
     detach_all(d);

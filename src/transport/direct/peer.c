@@ -99,10 +99,10 @@ static void on_ended(void *arg)
     peer->dead = true;
     peer->refs++;
     d->endings++;
-    bool attached = peer->pools != 0;
+    bool died = peer->pools != 0 && atomic_load(&peer->control->closed) == 0;
     mf_mutex_unlock(&d->lock);
     d->host->unwatch_fd(d->host->arg, watch);
-    if (attached) {
+    if (died) {
         char why[64];
         snprintf(why, sizeof(why), "its process (pid %d) has ended", peer->pid);
         d->host->peer_dead(d->host->arg, peer->rank, peer->incarnation, why);
