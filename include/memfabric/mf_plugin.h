@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file mf_plugin.h
- * The plug-in SDK: what a shared object exports to add a device or a transport, and what it gets from
- * the library. See docs/plugins.md. The ABI number changes when any struct of mf_plugin.h, mf_device.h
- * or mf_transport.h changes its meaning; members are only ever added at the end within one number.
+ * The plug-in SDK: what a shared object exports to add a device or a transport, and what it gets
+ * from the library. See docs/plugins.md. The ABI number changes when any struct of mf_plugin.h,
+ * mf_device.h or mf_transport.h changes its meaning; members are only ever added at the end within
+ * one number.
  */
 #ifndef MEMFABRIC_MF_PLUGIN_H
 #define MEMFABRIC_MF_PLUGIN_H
@@ -21,7 +22,8 @@ extern "C" {
 struct mf_device_ops;
 struct mf_transport_ops;
 
-/** Services of the library for a plug-in. Borrowed; valid until the plug-in's last instance is closed. */
+/** Services of the library for a plug-in. Borrowed; valid until the plug-in's last instance is
+ * closed. */
 struct mf_plugin_host {
     uint32_t abi;  /**< MF_PLUGIN_ABI of the library */
     uint32_t size; /**< sizeof(struct mf_plugin_host) of the library */
@@ -29,7 +31,8 @@ struct mf_plugin_host {
     /** Record the error sentence of the calling thread; returns rc (a negative SMEM_* code). */
     int (*err)(int rc, const char *fmt, ...);
     /** Write one log line; level 0 debug, 1 info, 2 warn, 3 error. */
-    void (*log)(const struct mf_plugin_host *host, int level, const char *area, const char *fmt, ...);
+    void (*log)(const struct mf_plugin_host *host, int level, const char *area, const char *fmt,
+                ...);
     /** Monotonic time, nanoseconds. */
     uint64_t (*now_ns)(const struct mf_plugin_host *host);
     /** Value of the environment variable `name`, or NULL. Borrowed. */

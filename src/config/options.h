@@ -33,7 +33,8 @@ MF_OPTION(PEER_CONNECT_MS, "peer.connect_ms", "MF_PEER_CONNECT_MS", U64, "ms", "
 MF_OPTION(FENCE_MS, "fence.wait_ms", "MF_FENCE_WAIT_MS", U64, "ms", "5000", 1, 600000,
           "how long leave and destroy wait for copies of peers that are under way")
 MF_OPTION(COPY_KERNEL, "copy.kernel", "MF_COPY_KERNEL", STR, "", "auto", 0, 0,
-          "CPU copy kernel: auto (measured by the first large copy), memcpy, or a name that mfcli info prints")
+          "CPU copy kernel: auto (measured by the first large copy), memcpy, or a name that mfcli "
+          "info prints")
 MF_OPTION(COPY_THREADS, "copy.threads", "MF_COPY_THREADS", U64, "threads", "0", 0, 16,
           "threads that share one large copy; 0: measured, 1: never share")
 MF_OPTION(COPY_WAIT_MS, "copy.wait_ms", "MF_COPY_WAIT_MS", U64, "ms", "600000", 1, 86400000,

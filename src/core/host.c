@@ -58,6 +58,9 @@ static int host_segment_up(void *arg, struct mf_segment *segment)
         return mf_err(SMEM_NOT_EXIST, "segment of rank %u: this rank has no pool %u",
                       segment->desc.owner, segment->desc.pool);
     }
+    /* The library's table: complete, where the plug-in's own may lack optional members. */
+    segment->ops = &((struct mf_tp *)arg)->entry->ops;
+    segment->tp = ((struct mf_tp *)arg)->tp;
     int rc = mf_pool_segment_up(pool, segment);
     mf_pool_put(pool);
     return rc;

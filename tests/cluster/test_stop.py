@@ -7,7 +7,7 @@ import pytest
 
 from cluster import MIB, NOT_CONNECTED, now, report
 
-SESSION_S = 1.0
+SESSION_S = 1.5
 LARGE = 64 * MIB
 
 

@@ -7,10 +7,13 @@ import pytest
 from cluster import INVALID_PARAM, NOT_CONNECTED, NOT_STARTED, TIMEOUT, SLOT, free_port, now, report
 
 
+SESSION_MS = 2000
+KINDS = ["process", "rank 0"]
+
+
 def start(cluster, kind, count, world):
     """Ranks and what hosts their store: a process of its own, or rank 0. The host is last."""
-    session = {"MF_STORE_SESSION_MS": "1000"}
-    cluster.env.update(session)
+    cluster.env["MF_STORE_SESSION_MS"] = str(SESSION_MS)
     if kind == "process":
         host = cluster.store()
         ranks = cluster.ranks(count, host.url, world=world, init="op=1")
@@ -28,9 +31,6 @@ def number(ranks, rank, kind):
     return ranks.index(rank) + (1 if kind == "rank 0" else 0)
 
 
-KINDS = ["process", "rank 0"]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_store_killed__copies_go_on_and_deaths_are_seen(cluster, kind):
     url, ranks, host = start(cluster, kind, 4, 8)
@@ -40,12 +40,15 @@ def test_store_killed__copies_go_on_and_deaths_are_seen(cluster, kind):
         rank.ok(f"store {me} 0 {me + 100}")
         rank.ok(f"loop all both ranks={others} off={65536 * (me + 1)} len=65536 keep=1")
     time.sleep(0.1)
+    if kind == "rank 0":
+        for rank in ranks:
+            rank.send("until 0 5000")
     at = host.kill()
     if kind == "rank 0":
         for rank in ranks:
-            seen = rank.call("until 0 3000").fails(NOT_CONNECTED, "rank 0")
+            seen = rank.reply().fails(NOT_CONNECTED, "rank 0")
             assert seen.at - at < 2, seen
-    time.sleep(1.5)  # longer than a session
+    time.sleep(1.3 * SESSION_MS / 1000)
     for rank in ranks:
         stats = rank.ok("stats all")
         assert stats.value("errors") == 0 and stats.value("wrong") == 0, stats
@@ -124,7 +127,7 @@ def test_restarted_store__ranks_are_known_again(cluster):
             rank.right(f"sget {i} 8192 4096 6 {i + 1}")
         new.ok("destroy 0")
         new.ok("uninit")
-        time.sleep(1.5)
+        time.sleep(1.3 * SESSION_MS / 1000)
         for rank in ranks:
             stats = rank.ok("stats all")
             assert stats.value("errors") == 0 and stats.value("wrong") == 0, stats
@@ -142,7 +145,7 @@ def test_restarted_store__a_rank_that_died_meanwhile_is_dead(cluster):
     host.kill()
     ranks[1].kill()
     host = cluster.store(url)
-    time.sleep(2.5)
+    time.sleep(2 * SESSION_MS / 1000 + 0.5)
     ranks[0].call("get 1 0 64 0 0").fails(NOT_CONNECTED, "rank 1")
     ranks[0].ok("put 2 0 4096 5")
     again = cluster.comes(1, url, 4)

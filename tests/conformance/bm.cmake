@@ -16,3 +16,11 @@ endfunction()
 mf_conformance_bm(host_shm none HOST_SHM)
 mf_conformance_bm(sim sim SDMA)
 mf_conformance_bm(sim_host_shm sim HOST_SHM)
+
+# Plug-ins from outside of the tree; see device.cmake and transport.cmake, which build them.
+if(plugin_dir)
+  mf_conformance_bm(toydev ${plugin_dir}/toydev.so SDMA)
+  mf_conformance_bm(toytp none HOST_TCP MF_TRANSPORT_PLUGIN=${plugin_dir}/toytp.so)
+  set_tests_properties(test_conformance_bm_toydev PROPERTIES FIXTURES_REQUIRED plugin_toydev)
+  set_tests_properties(test_conformance_bm_toytp PROPERTIES FIXTURES_REQUIRED plugin_toytp)
+endif()

@@ -38,7 +38,7 @@ struct mf_direct_control {
     uint32_t pid;                /* as its process sees it */
     uint32_t needs_fence;        /* no membarrier here: whoever announces must fence */
     _Atomic uint32_t lines_used; /* lines from here on were never used; only grows */
-    _Atomic uint32_t closed;     /* the instance has ended in order: its process's end is no death */
+    _Atomic uint32_t closed; /* the instance has ended in order: its process's end is no death */
     /* gates[r]: the incarnation of rank r that the owner refuses; 0: none. Written by the owner. */
     _Alignas(4096) _Atomic uint64_t gates[MF_WORLD_MAX];
     /* epochs[i]: the epoch of the owner's segment i; 0: not published. Written by the owner, and

@@ -418,6 +418,26 @@ static uint64_t device_end(const struct mf_segment *segment, uint64_t addr)
     return base ? base + (addr - segment->desc.gva) : 0;
 }
 
+/* In one batch, or one by one where the device has no batches. */
+static int queue_copies(const struct mf_direct_lane *lane, const struct mf_device_copy_desc *list,
+                        uint32_t count)
+{
+    const struct mf_transport_host *host = lane->d->host;
+    int rc = SMEM_NOT_EXIST;
+    if (count > 1) {
+        rc = host->device->copy_batch(host->device_impl, lane->stream, list, count);
+    }
+    if (rc != SMEM_NOT_EXIST) {
+        return rc;
+    }
+    rc = SMEM_OK;
+    for (uint32_t i = 0; rc == SMEM_OK && i < count; i++) {
+        rc = host->device->copy(host->device_impl, lane->stream, list[i].dst, list[i].src,
+                                list[i].size);
+    }
+    return rc;
+}
+
 static int device_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count)
 {
     const struct mf_transport_host *host = lane->d->host;
@@ -437,9 +457,7 @@ static int device_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t c
                                                .size = v[i].size};
         v[i].status = MF_XFER_PENDING;
     }
-    rc = count == 1 ? host->device->copy(host->device_impl, lane->stream, list[0].dst, list[0].src,
-                                         list[0].size)
-                    : host->device->copy_batch(host->device_impl, lane->stream, list, count);
+    rc = queue_copies(lane, list, count);
     if (rc) {
         return fail_run(lane, v, count,
                         rc); /* part of it may be queued: its hazards stay until wait */
