@@ -189,6 +189,11 @@ struct mf_transport_ops {
     int (*explain)(void *tp, uint32_t rank, char *buf, size_t cap);
     /** OPTIONAL. For the atfork child handler: close(2) of descriptors, nothing else. */
     void (*close_fds)(void *tp);
+    /** OPTIONAL. At most 256 bytes between host memory of this process and a DRAM segment that its
+     * CPU reaches (`segment->host` is not 0), at once; with the promises of post. write: from local
+     * to gva. Anything but 0 makes the library post the copy, which gives the sentence. */
+    int (*copy_small)(void *lane, struct mf_segment *segment, uint64_t gva, void *local,
+                      uint32_t size, int write);
 };
 
 #ifdef __cplusplus

@@ -61,6 +61,9 @@ static int host_segment_up(void *arg, struct mf_segment *segment)
     /* The library's table: complete, where the plug-in's own may lack optional members. */
     segment->ops = &((struct mf_tp *)arg)->entry->ops;
     segment->tp = ((struct mf_tp *)arg)->tp;
+    const struct mf_tp *tp = arg;
+    segment->ops = &tp->entry->ops; /* the complete table, not the plug-in's own */
+    segment->tp = tp->tp;
     int rc = mf_pool_segment_up(pool, segment);
     mf_pool_put(pool);
     return rc;

@@ -181,15 +181,24 @@ static int attach(struct mf_pool *pool, uint32_t rank, const struct mf_rec_membe
                : rc;
 }
 
-/* Is a segment of each kind that the member gives in the table? One that is about to leave has
- * taken its segments back before the store tells of it. */
-static bool is_here(struct mf_pool *pool, uint32_t rank, const struct mf_member *member)
+/* Does one of the pool's transports carry memory of this sort? */
+static bool is_carried(const struct mf_pool *pool, uint32_t cap)
 {
-    return member->attached &&
-           (member->record.hbm_bytes == 0 ||
-            mf_gva_table_first(&pool->table, MF_KIND_HBM, rank) != NULL) &&
-           (member->record.dram_bytes == 0 ||
-            mf_gva_table_first(&pool->table, MF_KIND_DRAM, rank) != NULL);
+    uint32_t caps = 0;
+    for (uint32_t i = 0; i < pool->tp_count; i++) {
+        caps |= pool->tps[i]->entry->ops.caps;
+    }
+    return (caps & cap) != 0;
+}
+
+/* Is anything of what the member gives in the table? One that is about to leave has taken its
+ * segments back before the store tells of it. */
+static bool is_here(struct mf_pool *pool, uint32_t rank, const struct mf_rec_member *record)
+{
+    bool gives = (record->hbm_bytes > 0 && is_carried(pool, MF_CAP_DEVICE)) ||
+                 (record->dram_bytes > 0 && is_carried(pool, MF_CAP_HOST));
+    return !gives || mf_gva_table_first(&pool->table, MF_KIND_HBM, rank) != NULL ||
+           mf_gva_table_first(&pool->table, MF_KIND_DRAM, rank) != NULL;
 }
 
 int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
@@ -212,7 +221,7 @@ int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
     if (member.state != MF_MEMBER_JOINED) {
         return refuse_absent(pool, rank, &member);
     }
-    if (is_here(pool, rank, &member)) {
+    if (member.attached && is_here(pool, rank, &member.record)) {
         return SMEM_OK;
     }
     connect_ns = deadline_ns != 0 && deadline_ns < connect_ns ? deadline_ns : connect_ns;
@@ -222,13 +231,14 @@ int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
                          pool->id, member.record.identity.pid);
     }
     mf_mutex_lock(&pool->lock);
-    if (pool->members.v[rank].state == MF_MEMBER_JOINED &&
-        pool->members.v[rank].changed_ns == member.changed_ns) {
-        pool->members.v[rank].attached =
-            true; /* it has not left, and perhaps come again, meanwhile */
+    if (pool->members.v[rank].changed_ns == member.changed_ns) {
+        pool->members.v[rank].attached = true; /* else it has left, and perhaps come again */
     }
     mf_mutex_unlock(&pool->lock);
-    return SMEM_OK;
+    return is_here(pool, rank, &member.record)
+               ? SMEM_OK
+               : mf_err(SMEM_NOT_CONNECTED, "rank %u is not in pool %u: it is about to leave", rank,
+                        pool->id);
 }
 
 void mf_pool_map_peer(struct mf_pool *pool, uint32_t rank)

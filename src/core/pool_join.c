@@ -28,6 +28,7 @@ static int publish_all(struct mf_pool *pool)
             if (rc != SMEM_OK) {
                 return mf_err_in(rc, "transport %s", tp->entry->ops.name);
             }
+            own->segment.ops = &tp->entry->ops; /* the complete table, not the plug-in's own */
         }
     }
     return SMEM_OK;

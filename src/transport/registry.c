@@ -52,6 +52,18 @@ static int no_explain(void *tp, uint32_t rank, char *buf, size_t cap)
     return SMEM_OK;
 }
 
+static int no_copy_small(void *lane, struct mf_segment *segment, uint64_t gva, void *local,
+                         uint32_t size, int write)
+{
+    (void)lane;
+    (void)segment;
+    (void)gva;
+    (void)local;
+    (void)size;
+    (void)write;
+    return SMEM_NOT_EXIST;
+}
+
 static void no_close_fds(void *tp)
 {
     (void)tp;
@@ -92,6 +104,7 @@ static int add(struct mf_transport_registry *registry, const struct mf_transport
     entry->ops.size = sizeof(entry->ops);
     entry->ops.explain = entry->ops.explain ? entry->ops.explain : no_explain;
     entry->ops.close_fds = entry->ops.close_fds ? entry->ops.close_fds : no_close_fds;
+    entry->ops.copy_small = entry->ops.copy_small ? entry->ops.copy_small : no_copy_small;
     entry->lib = lib;
     registry->count++;
     return SMEM_OK;

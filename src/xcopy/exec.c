@@ -239,6 +239,36 @@ static __attribute__((noinline)) int finish_one(const struct mf_xcopy_space *spa
     return mf_element_err_in(space, &element, rc);
 }
 
+#define SMALL_MAX 256u /* bytes, see copy_small of struct mf_transport_ops */
+
+/* A few bytes between this process's memory and one DRAM segment, the commonest small copy: no
+ * window and no transfer are made. False: not of that sort, or not done; the long way finds out. */
+static inline bool copy_small(const struct mf_xcopy_space *space, const struct mf_lanes *lanes,
+                              uint64_t src, uint64_t dst, uint64_t size,
+                              const struct mf_type_rule *rule)
+{
+    const struct mf_layout *layout = &space->table->layout;
+    uint64_t base = layout->base.v;
+    bool write = dst - base < layout->size;
+    uint64_t gva = write ? dst : src;
+    uint64_t local = write ? src : dst;
+    uint8_t src_place = write ? MF_PLACE_LH : MF_PLACE_GH;
+    uint8_t dst_place = write ? MF_PLACE_GH : MF_PLACE_LH;
+    if (size - 1 >= SMALL_MAX || space->dev || local == 0 || local + size < local ||
+        local - base < layout->size || local + size - 1 - base < layout->size ||
+        !(rule->src_mask & src_place) || !(rule->dst_mask & dst_place)) {
+        return false;
+    }
+    struct mf_segment *seg = mf_gva_table_find(space->table, (mf_gva){gva});
+    if (!seg || !seg->host || seg->desc.kind != MF_KIND_DRAM ||
+        size > seg->desc.size - (gva - seg->desc.gva) || lanes->count == 0 ||
+        lanes->v[0].tp != seg->tp || lanes->v[0].ops != seg->ops) {
+        return false;
+    }
+    return seg->ops->copy_small(lanes->v[0].lane, seg, gva, (void *)(uintptr_t)local,
+                                (uint32_t)size, write) == SMEM_OK;
+}
+
 int mf_xcopy_one(const struct mf_xcopy_space *space, struct mf_lanes *lanes, const void *src,
                  void *dst, uint64_t size, smem_bm_copy_type type, uint64_t deadline_ns)
 {
@@ -247,6 +277,9 @@ int mf_xcopy_one(const struct mf_xcopy_space *space, struct mf_lanes *lanes, con
     uint64_t dst_addr = (uintptr_t)dst;
     struct mf_window from;
     struct mf_window to;
+    if (copy_small(space, lanes, src_addr, dst_addr, size, rule)) {
+        return SMEM_OK;
+    }
     mf_window_find(space, src_addr, &from);
     mf_window_find(space, dst_addr, &to);
     if (size - 1 >= MF_COPY_BYTES_MAX || !mf_window_fits(&from, src_addr, size) ||

@@ -283,8 +283,7 @@ static void test_smem_tls__is_refused_and_remembered(void **state)
 static int32_t on_broken(void *context, uint32_t link_id, uint32_t rank_id)
 {
     (void)link_id;
-    (void)rank_id;
-    atomic_fetch_add((_Atomic int *)context, 1);
+    atomic_fetch_add((_Atomic int *)context, rank_id == 0 ? 1 : 100);
     return 0;
 }
 

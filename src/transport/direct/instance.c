@@ -211,4 +211,5 @@ const struct mf_transport_ops mf_direct_ops = {
     .wait = mf_direct_wait,
     .explain = direct_explain,
     .close_fds = direct_close_fds,
+    .copy_small = mf_direct_copy_small,
 };

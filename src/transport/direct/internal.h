@@ -191,5 +191,7 @@ int mf_direct_lane_open(void *tp, void **lane);
 void mf_direct_lane_close(void *tp, void *lane);
 int mf_direct_post(void *lane, struct mf_xfer *v, uint32_t count);
 int mf_direct_wait(void *lane, uint64_t deadline_ns);
+int mf_direct_copy_small(void *lane, struct mf_segment *segment, uint64_t gva, void *local,
+                         uint32_t size, int write);
 
 #endif

@@ -440,7 +440,6 @@ static int queue_copies(const struct mf_direct_lane *lane, const struct mf_devic
 
 static int device_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count)
 {
-    const struct mf_transport_host *host = lane->d->host;
     struct mf_device_copy_desc list[RUN_COUNT_MAX];
     int rc = enter_device(lane, v);
     if (rc == SMEM_OK && v->src_seg && !device_end(v->src_seg, v->src)) {
@@ -501,6 +500,28 @@ int mf_direct_post(void *arg, struct mf_xfer *v, uint32_t count)
         i += n;
     }
     return first;
+}
+
+int mf_direct_copy_small(void *arg, struct mf_segment *segment, uint64_t gva, void *local,
+                         uint32_t size, int write)
+{
+    const struct mf_direct_lane *lane = arg;
+    const struct mf_direct_seg *seg = segment->priv;
+    void *there = host_end(segment, gva);
+    _Atomic uint64_t *hazard = &lane->line->hazard[0];
+    announce(hazard, seg);
+    after_announce(seg->fence);
+    bool ok = is_valid(seg, lane->incarnation);
+    if (__builtin_expect(ok, 1)) {
+        void *dst = write ? there : local;
+        const void *src = write ? local : there;
+        if (size > 8 || !copy_word(dst, src, size)) {
+            memcpy(dst, src, size);
+        }
+        ok = still_valid(lane, seg, NULL);
+    }
+    atomic_store_explicit(hazard, 0, memory_order_release);
+    return ok ? SMEM_OK : SMEM_NOT_CONNECTED;
 }
 
 int mf_direct_wait(void *arg, uint64_t deadline_ns)

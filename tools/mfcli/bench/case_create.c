@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../store_host.h"
+#include "store_host.h"
 #include "cases.h"
 #include "machine.h"
 

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../alloc.h"
-#include "../store_host.h"
+#include "alloc.h"
+#include "store_host.h"
 #include "cases.h"
 #include "machine.h"
 

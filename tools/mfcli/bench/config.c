@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "../args.h"
+#include "args.h"
 
 #define WORD_MAX 64u
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 #include "machine.h"
 
 void list_init(struct list *list, uint32_t room)

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 #include "fault.h"
 #include "machine.h"
 #include "partner.h"

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../args.h"
+#include "args.h"
 #include "stats.h"
 #include "world.h"
 

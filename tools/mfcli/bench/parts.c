@@ -10,9 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../args.h"
-#include "../launch.h"
-#include "../store_host.h"
+#include "args.h"
+#include "launch.h"
+#include "store_host.h"
 #include "memfabric/mf_device.h"
 #include "smem.h"
 #include "world.h"

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-#include "../out.h"
+#include "out.h"
 #include "config.h"
 #include "measure.h"
 

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "../args.h"
+#include "args.h"
 #include "cases.h"
 #include "partner.h"
 

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "../alloc.h"
+#include "alloc.h"
 
 #define LARGE        (128u << 10)
 #define MEDIUM       (16u << 10)
