@@ -58,9 +58,6 @@ static int host_segment_up(void *arg, struct mf_segment *segment)
         return mf_err(SMEM_NOT_EXIST, "segment of rank %u: this rank has no pool %u",
                       segment->desc.owner, segment->desc.pool);
     }
-    /* The library's table: complete, where the plug-in's own may lack optional members. */
-    segment->ops = &((struct mf_tp *)arg)->entry->ops;
-    segment->tp = ((struct mf_tp *)arg)->tp;
     const struct mf_tp *tp = arg;
     segment->ops = &tp->entry->ops; /* the complete table, not the plug-in's own */
     segment->tp = tp->tp;

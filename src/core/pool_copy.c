@@ -3,6 +3,7 @@
 // attached yet.
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/err.h"
@@ -201,6 +202,19 @@ static bool is_here(struct mf_pool *pool, uint32_t rank, const struct mf_rec_mem
            mf_gva_table_first(&pool->table, MF_KIND_DRAM, rank) != NULL;
 }
 
+/* The peer may have come to us at the same time: then another thread is about to enter what it
+ * gives. */
+static bool comes_here(struct mf_pool *pool, uint32_t rank, const struct mf_rec_member *record)
+{
+    bool here = is_here(pool, rank, record);
+    for (int i = 0; i < 100 && !here; i++) {
+        struct timespec pause = {0, 200000};
+        nanosleep(&pause, NULL);
+        here = is_here(pool, rank, record);
+    }
+    return here;
+}
+
 int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
 {
     struct mf_pool *pool = arg;
@@ -235,7 +249,7 @@ int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
         pool->members.v[rank].attached = true; /* else it has left, and perhaps come again */
     }
     mf_mutex_unlock(&pool->lock);
-    return is_here(pool, rank, &member.record)
+    return comes_here(pool, rank, &member.record)
                ? SMEM_OK
                : mf_err(SMEM_NOT_CONNECTED, "rank %u is not in pool %u: it is about to leave", rank,
                         pool->id);

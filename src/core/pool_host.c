@@ -70,6 +70,8 @@ int mf_pool_segment_up(struct mf_pool *pool, struct mf_segment *segment)
     if (rc != SMEM_OK) {
         return rc;
     }
+    /* Not every transport asks for a place. */
+    atomic_store(&pool->placed[segment->desc.owner], segment->desc.incarnation);
     mf_mutex_lock(&pool->table_lock);
     rc = mf_gva_table_add(&pool->table, segment);
     mf_mutex_unlock(&pool->table_lock);

@@ -195,6 +195,11 @@ static int learn(struct toy *toy, struct toy_peer *peer, const struct toy_msg *m
         }
         pthread_mutex_unlock(&toy->lock);
         rc = made ? toy->host->segment_up(toy->host->arg, &remote->segment) : SMEM_OK;
+        if (rc) { /* the host has not joined: told again, it is new again */
+            pthread_mutex_lock(&toy->lock);
+            remote->up = false;
+            pthread_mutex_unlock(&toy->lock);
+        }
     }
     return rc;
 }
