@@ -316,10 +316,10 @@ MF_API uint32_t smem_bm_get_rank_id_by_gva(smem_bm_t handle, void *gva);
  *
  * Ranges are checked before a byte moves: each must lie within memory that a member gave (it may go
  * over from one part of a rank's memory to the next, not from rank to rank), or be the caller's;
- * the kinds must be what `type` says; source and destination must not overlap unless they are the
- * same. On return the bytes are at the destination and its owner sees them. An aligned element of
- * at most 8 bytes lands by one store. There is no order between copies of different calls except
- * that one began after the other had returned.
+ * the kinds must be what `type` says; source and destination must not overlap. On return the bytes
+ * are at the destination and its owner sees them. An aligned element of at most 8 bytes lands by
+ * one store. There is no order between copies of different calls except that one began after the
+ * other had returned.
  *
  * With ASYNC_COPY_FLAG the call returns when the copy is queued; smem_bm_wait() ends it, on any
  * thread, and also tells what was wrong with its addresses. Until then the source must not change

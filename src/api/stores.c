@@ -206,7 +206,9 @@ static int create(const char *call, const char *url, uint64_t *handle)
     }
     pthread_mutex_lock(&stores.lock);
     h = find_locked(url);
-    if (h == NULL) {
+    if (h == NULL && stores.lent.server != NULL && same_url(&stores.lent, url)) {
+        h = &stores.lent; /* that of smem_bm_init: it is served already, without a handle */
+    } else if (h == NULL) {
         rc = add_locked(process, url, &h);
     } else if (h->handle == 0) { /* the one that it had was given back */
         rc = mf_handle_add(&stores.handles, h, &h->handle);
@@ -313,8 +315,13 @@ static struct hosted *get_locked(smem_config_store_t store)
 
 smem_config_store_t smem_config_store_create_server(const char *url)
 {
+    static const char call[] = "smem_config_store_create_server";
     uint64_t handle = 0;
-    (void)create("smem_config_store_create_server", url, &handle);
+    if (create(call, url, &handle) == SMEM_OK && handle == 0) {
+        mf_err(SMEM_RES_IN_USE,
+               "%s: smem_bm_init of this process serves %.80s, and has no handle for it", call,
+               url);
+    }
     return (smem_config_store_t)(uintptr_t)handle;
 }
 

@@ -169,6 +169,25 @@ static struct toy_peer *meet(struct toy *toy, const struct toy_msg *msg, const c
     return peer;
 }
 
+/* What the peer told before about the same place is over: its owner has left and come again. */
+static void drop_stale(struct toy *toy, const struct mf_segment_desc *desc)
+{
+    struct toy_remote *remote;
+    pthread_mutex_lock(&toy->lock);
+    for (remote = toy->remotes; remote && (!remote->up || remote->segment.desc.gva != desc->gva ||
+                                           remote->segment.desc.pool != desc->pool ||
+                                           remote->segment.desc.epoch == desc->epoch);
+         remote = remote->next) {
+    }
+    if (remote) {
+        remote->up = false;
+    }
+    pthread_mutex_unlock(&toy->lock);
+    if (remote) {
+        toy->host->segment_down(toy->host->arg, &remote->segment);
+    }
+}
+
 /* Tell the host of each segment that is new. */
 static int learn(struct toy *toy, struct toy_peer *peer, const struct toy_msg *msg)
 {
@@ -176,6 +195,7 @@ static int learn(struct toy *toy, struct toy_peer *peer, const struct toy_msg *m
     for (uint32_t i = 0; rc == SMEM_OK && i < msg->count && i < SEGMENTS; i++) {
         const struct toy_seg *told = &msg->segs[i];
         struct toy_remote *remote;
+        drop_stale(toy, &told->desc);
         pthread_mutex_lock(&toy->lock);
         for (remote = toy->remotes;
              remote && (!remote->up || remote->segment.desc.epoch != told->desc.epoch);
