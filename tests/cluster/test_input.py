@@ -282,7 +282,11 @@ def test_peer_without_descriptors__is_named_and_reached_later(cluster, store):
 
 
 def address(rank):
-    names = socket_names(rank.pid)
+    for _ in range(50):  # the kernel's list is not read at one moment: it may miss one
+        names = socket_names(rank.pid)
+        if names:
+            break
+        time.sleep(0.02)
     assert len(names) == 1, names
     return "\0" + names.pop()[1:]
 
