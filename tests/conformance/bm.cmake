@@ -20,7 +20,16 @@ mf_conformance_bm(sim_host_shm sim HOST_SHM)
 # Plug-ins from outside of the tree; see device.cmake and transport.cmake, which build them.
 if(plugin_dir)
   mf_conformance_bm(toydev ${plugin_dir}/toydev.so SDMA)
-  mf_conformance_bm(toytp none HOST_TCP MF_TRANSPORT_PLUGIN=${plugin_dir}/toytp.so)
+  if(MF_SANITIZE MATCHES thread)
+    # The owner's thread writes what the owner's main thread reads; that one happens before the other
+    # is known to a third process only, which the sanitizer cannot see.
+    add_test(NAME test_conformance_bm_toytp COMMAND ${CMAKE_COMMAND} -E echo
+      "SKIPPED: ranks synchronise through other processes, unseen by the thread sanitizer")
+    set_tests_properties(test_conformance_bm_toytp PROPERTIES LABELS conformance
+                                                              SKIP_REGULAR_EXPRESSION SKIPPED)
+  else()
+    mf_conformance_bm(toytp none HOST_TCP MF_TRANSPORT_PLUGIN=${plugin_dir}/toytp.so)
+  endif()
   set_tests_properties(test_conformance_bm_toydev PROPERTIES FIXTURES_REQUIRED plugin_toydev)
   set_tests_properties(test_conformance_bm_toytp PROPERTIES FIXTURES_REQUIRED plugin_toytp)
 endif()
