@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order of a plan: transfers of one path side by side, of one peer side by side within it, and
-// among these by target address where the batch has them otherwise and they are small: several of
-// them then share a page. One radix sort over keys, then each transfer moves once. Addresses count
-// in pages; what lies in one page stays in the order of the batch.
+// among these by target address where the batch has them otherwise and they are small: then a walk
+// through the targets stays within what the translation cache holds. One radix sort over keys, then
+// each transfer moves once. Addresses count in units of a page to 4 MiB, by the distance of the
+// targets; what lies in one unit stays in the order of the batch: a finer order costs more than it
+// saves.
 #include "xcopy/plan.h"
 
 #include <string.h>
 
 /* A digit with more values than the first-level cache has lines makes each store of a pass miss. */
-#define DIGIT_BITS 8u
-#define DIGITS_MAX 4u
-#define PAGE_SHIFT 12u
-#define INDEX_BITS 32u
+#define DIGIT_BITS     8u
+#define DIGITS_MAX     4u
+#define PAGE_SHIFT     12u
+#define UNIT_SHIFT_MAX 22u
+#define INDEX_BITS     32u
 /* How many transfers ahead the last pass fetches what it will move. */
 #define FETCH_AHEAD 32u
 
@@ -23,6 +26,16 @@ static uint32_t distance_bits(const struct mf_plan *plan)
         far |= plan->groups[g].max_dst - plan->groups[g].min_dst;
     }
     return far ? 64 - (uint32_t)__builtin_clzll(far) : 0;
+}
+
+/* The unit in which targets are ordered: as fine as one digit tells apart, but no finer than a page
+ * and no coarser than the maximum, unless the keys have too few bits for it. */
+static uint32_t unit_shift(uint32_t length)
+{
+    uint32_t shift = length > DIGIT_BITS ? length - DIGIT_BITS : 0;
+    shift = shift < PAGE_SHIFT ? PAGE_SHIFT : shift;
+    shift = shift > UNIT_SHIFT_MAX ? UNIT_SHIFT_MAX : shift;
+    return length > shift + INDEX_BITS ? length - INDEX_BITS : shift;
 }
 
 /* Counts of a digit's values to the places where they begin. */
@@ -55,12 +68,11 @@ static void sort_by_target(struct mf_plan *plan)
 {
     uint32_t counts[DIGITS_MAX][1u << DIGIT_BITS];
     uint32_t length = distance_bits(plan);
-    uint32_t need = length > PAGE_SHIFT ? length - PAGE_SHIFT : 0;
-    need = need < INDEX_BITS ? need : INDEX_BITS;
+    uint32_t shift = unit_shift(length);
+    uint32_t need = length > shift ? length - shift : 0;
     uint32_t digits = (need + DIGIT_BITS - 1) / DIGIT_BITS;
     uint32_t bits = digits ? (need + digits - 1) / digits : 0;
     uint64_t mask = (1ull << bits) - 1;
-    uint32_t shift = length - need;
     memset(counts, 0, digits * sizeof(counts[0]));
     for (uint32_t i = 0; i < plan->count; i++) {
         uint64_t far = (plan->keys[i] - plan->groups[plan->group_of[i]].min_dst) >> shift;

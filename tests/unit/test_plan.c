@@ -196,9 +196,9 @@ static void check_transfer(const struct fixture *f, const struct mf_xfer *x, uin
     assert_int_equal(at, x->size);
 }
 
-/* What is nearer than this may stay in the order of the batch: a page, and more only when the
- * targets of some group are more than 2^44 bytes apart. Everything, when transfers are a page or
- * more on average. */
+/* What is nearer than this may stay in the order of the batch: a 256th of the distance, but a page
+ * to 4 MiB, and more only when the targets of some group are more than 2^54 bytes apart.
+ * Everything, when transfers are a page or more on average. */
 static uint64_t order_unit(const struct fixture *f)
 {
     uint64_t unit = 4096;
@@ -215,6 +215,9 @@ static uint64_t order_unit(const struct fixture *f)
                 bool mine = naive_peer(f, &f->plan->v[i]) == peer;
                 low = mine && dst < low ? dst : low;
                 high = mine && dst > high ? dst : high;
+            }
+            while (high > low && unit < 4ull << 20 && (high - low) / unit >= 256) {
+                unit *= 2;
             }
             while (high > low && (high - low) / unit >= 1ull << 32) {
                 unit *= 2;
