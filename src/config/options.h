@@ -45,5 +45,8 @@ MF_OPTION(SIM_MEMORY, "sim.memory", "MF_SIM_MEMORY", U64, "bytes", "16G", 0x2000
           "memory of each simulated device")
 MF_OPTION(SIM_BANDWIDTH, "sim.bandwidth", "MF_SIM_BANDWIDTH", U64, "MB/s", "0", 0, 100000000,
           "bandwidth of a simulated device's copies; 0: as fast as the host")
+MF_OPTION(SIM_GRANT, "sim.grant", "MF_SIM_GRANT", STR, "", "exact", 0, 0,
+          "addresses that a simulated device grants: exact (those wanted), shift (others: pools "
+          "refuse them)")
 MF_OPTION(SIM_LATENCY_NS, "sim.latency_ns", "MF_SIM_LATENCY_NS", U64, "ns", "0", 0, 1000000000,
           "latency added to each operation on a simulated stream")
