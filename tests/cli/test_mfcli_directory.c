@@ -177,6 +177,19 @@ static void test_directory_want__takes_over_an_expired_reservation(void **state)
     close_directory(&f);
 }
 
+/* Two callers read the clock, then the later reading gets the lock first. */
+static void test_directory_want__reservation_of_the_future_has_not_expired(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    open_directory(&f, 2);
+    assert_int_equal(want_at(&f, 1, 1000).status, MAIL_RESERVED);
+    assert_int_equal(want_at(&f, 1, 999).status, MAIL_BUSY);
+    assert_int_equal(f.directory.header->expired, 0);
+    close_directory(&f);
+}
+
 static void test_directory_serve__refuses_what_makes_no_sense(void **state)
 {
     struct fixture f;
@@ -441,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_directory_want__evicts_the_least_recently_used),
         cmocka_unit_test(test_directory_want__is_full_when_all_is_reserved),
         cmocka_unit_test(test_directory_want__takes_over_an_expired_reservation),
+        cmocka_unit_test(test_directory_want__reservation_of_the_future_has_not_expired),
         cmocka_unit_test(test_directory_serve__refuses_what_makes_no_sense),
         cmocka_unit_test(test_directory__finds_entries_that_spilled),
         cmocka_unit_test(test_directory__is_full_where_no_bucket_is_near),

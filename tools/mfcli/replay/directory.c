@@ -209,6 +209,7 @@ static void use(struct directory *d, uint32_t slot)
     link_newest(d, slot);
 }
 
+/* `now_ms` was read before the lock was taken: it may be older than what another thread wrote. */
 static struct mail_result want(struct directory *d, uint64_t id, uint64_t now_ms)
 {
     uint32_t home = (uint32_t)layout_home(d->layout, id);
@@ -224,7 +225,7 @@ static struct mail_result want(struct directory *d, uint64_t id, uint64_t now_ms
     if (entry_is_valid(entry)) {
         result.status = MAIL_VALID;
         use(d, (uint32_t)entry->slot);
-    } else if (now_ms - d->slots[entry->slot].since_ms > d->reservation_ms) {
+    } else if (now_ms > d->slots[entry->slot].since_ms + d->reservation_ms) {
         clear_entry(d, (uint32_t)entry->slot);
         store_word(&d->header->expired, d->header->expired + 1);
         return reserve(d, id, home, now_ms);
