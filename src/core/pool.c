@@ -12,7 +12,6 @@
 #include "base/err.h"
 #include "core/layout.h"
 #include "core/restore.h"
-#include "gva/space.h"
 #include "smem_bm_def.h"
 
 #define AREA "core"
@@ -65,70 +64,6 @@ static int choose_transports(struct mf_pool *pool)
     first.code = first.code == SMEM_NOT_EXIST ? SMEM_ERROR : first.code;
     mf_err_restore(&first);
     return first.code;
-}
-
-/* ---- addresses
- * ------------------------------------------------------------------------------------- */
-
-static uint64_t kind_bytes(const struct mf_pool *pool, enum mf_mem_kind kind)
-{
-    return pool->table.layout.world * pool->table.layout.max_bytes[kind];
-}
-
-/* The device reserves its window before the host maps anything there. */
-static int reserve_hbm(struct mf_pool *pool)
-{
-    struct mf_dev *dev = pool->ctx->dev;
-    uint64_t want = pool->table.layout.kind_base[MF_KIND_HBM].v;
-    uint64_t size = kind_bytes(pool, MF_KIND_HBM);
-    uint64_t granted = 0;
-    if (dev == NULL) {
-        return mf_space_reserve(want, size);
-    }
-    int rc = dev->ops.window_reserve(dev->impl, want, size, &granted);
-    if (rc == SMEM_OK && granted != want) {
-        dev->ops.window_release(dev->impl, granted, size);
-        rc = mf_err(
-            SMEM_NO_RESOURCES,
-            "device %s grants the window 0x%" PRIx64 " instead of 0x%" PRIx64
-            ": this version needs equal addresses; set gva.base (MF_GVA_BASE) on all ranks to "
-            "a range that the device can give",
-            dev->info.name, granted, want);
-    }
-    return rc;
-}
-
-static int reserve(struct mf_pool *pool)
-{
-    int rc = SMEM_OK;
-    for (int kind = 0; kind < MF_KIND_COUNT && rc == SMEM_OK; kind++) {
-        uint64_t size = kind_bytes(pool, (enum mf_mem_kind)kind);
-        if (size == 0) {
-            continue;
-        }
-        rc = kind == MF_KIND_HBM ? reserve_hbm(pool)
-                                 : mf_space_reserve(pool->table.layout.kind_base[kind].v, size);
-        pool->reserved[kind] = rc == SMEM_OK;
-    }
-    return rc;
-}
-
-static void release(struct mf_pool *pool)
-{
-    struct mf_dev *dev = pool->ctx->dev;
-    for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
-        uint64_t base = pool->table.layout.kind_base[kind].v;
-        uint64_t size = kind_bytes(pool, (enum mf_mem_kind)kind);
-        if (!pool->reserved[kind]) {
-            continue;
-        }
-        if (kind == MF_KIND_HBM && dev != NULL) {
-            dev->ops.window_release(dev->impl, base, size);
-        } else {
-            (void)mf_space_release(base, size);
-        }
-        pool->reserved[kind] = false;
-    }
 }
 
 /* ---- create
@@ -186,7 +121,7 @@ static int create_all(struct mf_pool *pool)
         rc = mf_gva_table_init(&pool->table, &layout);
     }
     if (rc == SMEM_OK) {
-        rc = reserve(pool);
+        rc = mf_pool_space_open(pool);
     }
     if (rc == SMEM_OK) {
         rc = mf_members_init(&pool->members, ctx->world, ctx->rank, ctx->identity.incarnation);
@@ -264,7 +199,7 @@ void mf_pool_destroy(struct mf_pool *pool)
     leave_list(pool);
     mf_pool_detach_all(pool); /* peers that came while the pool could still be found */
     mf_pool_memory_destroy(pool);
-    release(pool);
+    mf_pool_space_close(pool);
     uint64_t deadline_ns = mf_ctx_store_deadline(ctx);
     if (pool->announced) {
         mf_restore_forget(ctx, pool->id);

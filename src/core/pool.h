@@ -110,6 +110,23 @@ int mf_pool_memory_populate(struct mf_pool *pool);
 int mf_pool_memory_renew(struct mf_pool *pool, bool last);
 void mf_pool_memory_destroy(struct mf_pool *pool);
 
+/* ---- addresses in this process (pool_space.c)
+ * ---------------------------------------------------------------------------- */
+
+/** Reserve what the pool's slots need, before anything of it is mapped. */
+int mf_pool_space_open(struct mf_pool *pool);
+/** Nothing of the pool is mapped any more. */
+void mf_pool_space_close(struct mf_pool *pool);
+/** The place of a segment of this process or a peer, given by its range of global addresses: a
+ * reserved host address (DRAM), or one in a window of the device (HBM; 0: there is no device).
+ * Again for the same range: the same place. */
+int mf_pool_space_take(struct mf_pool *pool, enum mf_mem_kind kind, uint64_t gva, uint64_t size,
+                       uint64_t *at);
+/** The segment is not mapped any more: put the inaccessible reservation, or (dead) zero pages
+ * without reserve, into its place. */
+int mf_pool_space_clear(struct mf_pool *pool, enum mf_mem_kind kind, uint64_t gva, uint64_t size,
+                        bool dead);
+
 /* ---- for transports (pool_host.c); see struct mf_transport_host
  * ------------------------------------ */
 

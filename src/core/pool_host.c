@@ -4,7 +4,6 @@
 
 #include "base/err.h"
 #include "core/pool.h"
-#include "gva/space.h"
 
 /* Does the desc name a piece of its owner's own slot? */
 static int check_desc(struct mf_pool *pool, const struct mf_segment_desc *desc)
@@ -39,7 +38,6 @@ static int check_member(struct mf_pool *pool)
 
 int mf_pool_place(struct mf_pool *pool, const struct mf_segment_desc *desc, uint64_t *host)
 {
-    bool has_place = desc->kind == MF_KIND_DRAM || pool->ctx->dev != NULL;
     int rc = check_member(pool);
     *host = 0;
     if (rc == SMEM_OK) {
@@ -47,7 +45,7 @@ int mf_pool_place(struct mf_pool *pool, const struct mf_segment_desc *desc, uint
     }
     if (rc == SMEM_OK) {
         atomic_store(&pool->placed[desc->owner], desc->incarnation);
-        *host = has_place ? desc->gva : 0;
+        rc = mf_pool_space_take(pool, (enum mf_mem_kind)desc->kind, desc->gva, desc->size, host);
     }
     return rc;
 }
@@ -55,10 +53,9 @@ int mf_pool_place(struct mf_pool *pool, const struct mf_segment_desc *desc, uint
 int mf_pool_unplace(struct mf_pool *pool, const struct mf_segment_desc *desc, bool dead)
 {
     int rc = check_desc(pool, desc);
-    if (rc != SMEM_OK || desc->kind != MF_KIND_DRAM) {
-        return rc;
-    }
-    return dead ? mf_space_zero(desc->gva, desc->size) : mf_space_unmap(desc->gva, desc->size);
+    return rc != SMEM_OK ? rc
+                         : mf_pool_space_clear(pool, (enum mf_mem_kind)desc->kind, desc->gva,
+                                               desc->size, dead);
 }
 
 int mf_pool_segment_up(struct mf_pool *pool, struct mf_segment *segment)

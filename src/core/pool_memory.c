@@ -43,16 +43,25 @@ static struct mf_memory_cfg memory_cfg(const struct mf_pool *pool)
     };
 }
 
+static int take_place(struct mf_pool *pool, enum mf_mem_kind kind, uint64_t *at)
+{
+    mf_gva slot = mf_layout_slot(&pool->table.layout, kind, pool->ctx->rank);
+    return mf_pool_space_take(pool, kind, slot.v, pool->own_bytes[kind], at);
+}
+
 static int make_dram(struct mf_pool *pool)
 {
     struct mf_own *own = &pool->own[MF_KIND_DRAM];
     struct mf_memory_cfg cfg = memory_cfg(pool);
-    uint64_t at = mf_layout_slot(&pool->table.layout, MF_KIND_DRAM, pool->ctx->rank).v;
+    uint64_t at = 0;
     int rc = mf_memory_create(&cfg, &own->memory);
     if (rc != SMEM_OK) {
         return rc;
     }
-    rc = mf_space_map(at, cfg.size, own->memory.fd, 0);
+    rc = take_place(pool, MF_KIND_DRAM, &at);
+    if (rc == SMEM_OK) {
+        rc = mf_space_map(at, cfg.size, own->memory.fd, 0);
+    }
     if (rc != SMEM_OK) {
         mf_memory_fini(&own->memory);
         return rc;
@@ -69,7 +78,7 @@ static int make_hbm(struct mf_pool *pool)
     struct mf_own *own = &pool->own[MF_KIND_HBM];
     struct mf_dev *dev = pool->ctx->dev;
     uint64_t size = pool->own_bytes[MF_KIND_HBM];
-    uint64_t at = mf_layout_slot(&pool->table.layout, MF_KIND_HBM, pool->ctx->rank).v;
+    uint64_t at = 0;
     int rc = dev->ops.mem_create(dev->impl, size, &own->dev_mem);
     if (rc != SMEM_OK) {
         return rc;
@@ -78,7 +87,10 @@ static int make_hbm(struct mf_pool *pool)
     if (rc != SMEM_OK) {
         goto destroy_mem;
     }
-    rc = dev->ops.map(dev->impl, at, own->dev_mem, 0, size);
+    rc = take_place(pool, MF_KIND_HBM, &at);
+    if (rc == SMEM_OK) {
+        rc = dev->ops.map(dev->impl, at, own->dev_mem, 0, size);
+    }
     if (rc != SMEM_OK) {
         goto close_fd;
     }
@@ -126,7 +138,7 @@ static void unmake(struct mf_pool *pool, enum mf_mem_kind kind)
         if (punch && mf_memory_punch(&own->memory) != SMEM_OK) {
             mf_log(pool->ctx->env->log, MF_LOG_WARN, AREA, "pool %u: %s", pool->id, mf_err_msg());
         }
-        (void)mf_space_unmap(own->segment.host, own->segment.desc.size);
+        (void)mf_pool_space_clear(pool, kind, own->segment.desc.gva, own->segment.desc.size, false);
         mf_memory_fini(&own->memory);
     } else {
         (void)dev->ops.unmap(dev->impl, own->segment.dev, own->segment.desc.size);
