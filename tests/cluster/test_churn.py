@@ -128,3 +128,21 @@ def test_churn__no_wrong_byte_and_nothing_grows(cluster, store):
         assert is_now["mappings"] <= was["mappings"] + 16, (was, is_now)
         assert is_now["threads"] <= was["threads"] + 1, (was, is_now)
         assert is_now["private_kib"] <= was["private_kib"] + 2048, (was, is_now)
+
+
+def test_uninit__lives_of_one_process_cost_the_others_nothing(cluster, store):
+    stays, comes = cluster.ranks(2, store.url)
+    before = None
+    for life in range(60):
+        if life == 20:  # what is made once is there by now
+            before = footprint(stays.pid)
+        comes.ok("destroy 0")
+        comes.ok("uninit")
+        comes.ok(f"init {store.url} rank=1 world=2")
+        comes.ok(f"create 0 dram={SLOT}")
+        comes.ok("join 0")
+    stays.ok("reach 1 5000")
+    after = footprint(stays.pid)
+    # A few of the last lives are kept until there are enough of them to be worth a thread.
+    assert after["descriptors"] <= before["descriptors"] + 20, (before, after)
+    assert after["mappings"] <= before["mappings"] + 20, (before, after)

@@ -84,27 +84,13 @@ bool mf_direct_peer_ended(const struct mf_direct_peer *peer)
     return poll(&ended, 1, 0) > 0;
 }
 
-/* The peer's process has ended; on the loop. */
-static void on_ended(void *arg)
+/* Nothing of the peer copies any more: forget it as soon as nothing refers to it. The caller has
+ * taken its watch off it, under the lock, and has counted itself in refs and endings. */
+static void finish_peer(struct mf_direct_peer *peer, void *watch, const char *why)
 {
-    struct mf_direct_peer *peer = arg;
     struct mf_direct *d = peer->d;
-    mf_mutex_lock(&d->lock);
-    void *watch = peer->watch;
-    if (!watch) {
-        mf_mutex_unlock(&d->lock);
-        return; /* it is being noted right now: called again at once */
-    }
-    peer->watch = NULL;
-    peer->dead = true;
-    peer->refs++;
-    d->endings++;
-    bool died = peer->pools != 0 && atomic_load(&peer->control->closed) == 0;
-    mf_mutex_unlock(&d->lock);
     d->host->unwatch_fd(d->host->arg, watch);
-    if (died) {
-        char why[64];
-        snprintf(why, sizeof(why), "its process (pid %d) has ended", peer->pid);
+    if (why) {
         d->host->peer_dead(d->host->arg, peer->rank, peer->incarnation, why);
     }
     mf_mutex_lock(&d->lock);
@@ -112,6 +98,57 @@ static void on_ended(void *arg)
     d->endings--;
     mf_cond_broadcast(&d->changed);
     mf_mutex_unlock(&d->lock);
+}
+
+static void *begin_finish_locked(struct mf_direct_peer *peer)
+{
+    void *watch = peer->watch;
+    peer->watch = NULL;
+    peer->dead = true;
+    peer->refs++;
+    peer->d->endings++;
+    return watch;
+}
+
+/* The peer's process has ended; on the loop. */
+static void on_ended(void *arg)
+{
+    struct mf_direct_peer *peer = arg;
+    struct mf_direct *d = peer->d;
+    mf_mutex_lock(&d->lock);
+    if (!peer->watch) {
+        mf_mutex_unlock(&d->lock);
+        return; /* it is being noted right now: called again at once */
+    }
+    void *watch = begin_finish_locked(peer);
+    bool died = peer->pools != 0 && atomic_load(&peer->control->closed) == 0;
+    mf_mutex_unlock(&d->lock);
+    char why[64];
+    snprintf(why, sizeof(why), "its process (pid %d) has ended", peer->pid);
+    finish_peer(peer, watch, died ? why : NULL);
+}
+
+/* A process may live on after its instance has closed, and open others: those that have closed are
+ * forgotten, lest a rank that comes and goes costs a descriptor each time. */
+static void forget_closed(struct mf_direct *d)
+{
+    for (;;) {
+        void *watch = NULL;
+        mf_mutex_lock(&d->lock);
+        struct mf_direct_peer *peer = d->peers;
+        while (peer && (!peer->watch || peer->pools != 0 || peer->segs ||
+                        atomic_load(&peer->control->closed) == 0)) {
+            peer = peer->next;
+        }
+        if (peer) {
+            watch = begin_finish_locked(peer);
+        }
+        mf_mutex_unlock(&d->lock);
+        if (!peer) {
+            return;
+        }
+        finish_peer(peer, watch, NULL);
+    }
 }
 
 int mf_direct_peer_check_user(int sock, int *pid)
@@ -285,6 +322,7 @@ int mf_direct_peer_meet(struct mf_direct *d, const struct mf_direct_msg *hello, 
     }
     mf_direct_fd_note(d, peer->pidfd);
     retire_others(d, hello->rank, hello->incarnation);
+    forget_closed(d);
     return insert_watched(d, peer, out);
 }
 

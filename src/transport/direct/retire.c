@@ -18,7 +18,7 @@
 #define QUIESCE_NS    (1000ull * 1000000ull)
 #define UNMAP_WAIT_NS (600ull * 1000000000ull)
 #define TABLE_SPAN    (1ull << 30)
-#define GRAVES_KEPT   64u /* more than that are worth a thread */
+#define GRAVES_KEPT   16u /* more than that are worth a thread */
 
 void mf_direct_bury(struct mf_direct *d, struct mf_direct_seg *seg)
 {
