@@ -298,7 +298,10 @@ static void on_request(void *arg)
         return;
     }
     struct toy_msg answer = {.id = msg.id, .what = msg.what};
-    if (toy->refused[msg.rank] == msg.incarnation) {
+    pthread_mutex_lock(&toy->lock);
+    bool refused = toy->refused[msg.rank] == msg.incarnation;
+    pthread_mutex_unlock(&toy->lock);
+    if (refused) {
         answer.status = SMEM_NOT_CONNECTED;
     } else if (msg.what == TOY_TELL) {
         char name[64];
