@@ -4,6 +4,7 @@
 # Options:
 #   MF_SANITIZE     sanitizers to build with: "address,undefined" or "thread"
 #   MF_LOCK_CHECK   abort when a thread takes locks against their order (on with a sanitizer)
+#   MF_FUZZ         build the fuzz targets for libFuzzer, too (clang; off)
 #   MF_WERROR       warnings are errors (on)
 #   BUILD_TESTING   build the tests (on)
 
@@ -45,6 +46,10 @@ endif()
 add_compile_definitions(_GNU_SOURCE)
 if(MF_LOCK_CHECK)
   add_compile_definitions(MF_LOCK_CHECK=1)
+endif()
+option(MF_FUZZ "Build the fuzz targets for libFuzzer, too (clang)" OFF)
+if(MF_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link) # each layer reports what it has covered
 endif()
 if(MF_SANITIZE)
   add_compile_options(-fsanitize=${MF_SANITIZE} -fno-sanitize-recover=all)
@@ -88,7 +93,7 @@ function(mf_test name)
                                         ${CMAKE_DL_LIBS} ${T_LIBS})
   add_test(NAME ${name} COMMAND ${name} ${T_ARGS})
   if(NOT T_TIMEOUT)
-    set(T_TIMEOUT 60)
+    set(T_TIMEOUT 240) # for what hangs; a sanitizer on a loaded machine takes its time
   endif()
   if(NOT T_LABELS)
     set(T_LABELS unit)

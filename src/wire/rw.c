@@ -14,9 +14,16 @@ void mf_rd_init(struct mf_rd *rd, const void *data, size_t len)
     rd->bad = false;
 }
 
+/* A fault that the fuzz tests have to find, see tests/fuzz. */
+#ifdef MF_PLANTED_OFF_BY_ONE
+#define PLANTED 1u
+#else
+#define PLANTED 0u
+#endif
+
 const void *mf_rd_bytes(struct mf_rd *rd, size_t len)
 {
-    if (rd->bad || len > (size_t)(rd->end - rd->at)) {
+    if (rd->bad || len > (size_t)(rd->end - rd->at) + PLANTED) {
         rd->bad = true;
         return NULL;
     }
