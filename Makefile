@@ -8,14 +8,15 @@ PREFIX  ?= /usr/local
 DIR   = build/$(BUILD)
 MFCLI = $(DIR)/bin/mfcli
 
-.PHONY: help run test bench soak lint format install clean configure
+.PHONY: help run test bench soak soak-tests lint format install clean configure
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run      build, then the main job: a KV-cache workload over 4 ranks [TRACE=file.jsonl]'
 	@echo 'make test     build, then all tests [BUILD=asan|tsan|clang]'
 	@echo 'make bench    every path of the fabric, one JSON line each, into out/bench.jsonl'
-	@echo 'make soak     the tests of many processes again and again, under load [MINUTES=10]'
+	@echo 'make soak     24 ranks that join, leave, extend, copy and die at random [MINUTES=10]'
+	@echo 'make soak-tests  the tests of many processes again and again, under load [MINUTES=10]'
 	@echo 'make lint     format, style and layers'
 	@echo 'make format   rewrite the C files as clang-format wants them'
 	@echo 'make install  the release build into PREFIX=/usr/local'
@@ -43,6 +44,9 @@ bench: configure
 
 soak:
 	@scripts/soak $(MINUTES) $(BUILD)
+
+soak-tests:
+	@scripts/soak-tests $(MINUTES) $(BUILD)
 
 lint: configure
 	@scripts/deps test

@@ -69,6 +69,7 @@ find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(EVENT REQUIRED IMPORTED_TARGET libevent_core libevent_pthreads)
 find_library(NUMA_LIBRARY numa REQUIRED)
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED) # used as a header alone
 
 # mf_layer(<name> SOURCES <file>...): the object library mf_<name> of one folder.
 function(mf_layer name)

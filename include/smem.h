@@ -23,7 +23,8 @@
 #define ASYNC_COPY_FLAG (1UL << (0))
 /** Asks for an accelerator's own copy engine where one exists; a hint, never changes the result. */
 #define COPY_EXTEND_FLAG (1UL << (1))
-/** The member `stream` of the copy's parameters is set; without this flag it is never read. */
+/** The copy takes its place in the stream (mf_device.h) that the member `stream` of the copy's
+ * parameters names; without this flag that member is never read. */
 #define SMEM_BM_FLAG_USE_EXTERNAL_STREAM (1UL << (2))
 
 /* Flags of smem_create_config_store(). */
@@ -46,6 +47,19 @@
 #define SMEM_PARTIAL_FAILED   (-2012) /**< some elements of a batch failed; see their own codes */
 #define SMEM_NOT_CONNECTED    (-2014) /**< the rank has not joined, has left, or died */
 #define SMEM_BUFFER_TOO_SMALL (-2015) /**< the caller's buffer is too small */
+
+/* Codes of smem_set_extern_alarm(). */
+/** The config store cannot be reached: copies go on, joins and leaves wait. Resumed when it can be
+ * reached again. */
+#define SMEM_ALARM_STORE_LOST 1U
+/** A rank of a pool that this rank is in died or was declared dead. Resumed when no such rank is
+ * missing any more: each has come back, or this rank has left its pool. */
+#define SMEM_ALARM_PEER_DEAD 2U
+/** This rank was declared dead; its calls fail. Resumed by smem_bm_uninit(). */
+#define SMEM_ALARM_SELF_EXPIRED 3U
+/** There was not enough memory for a pool: the call that wanted it failed, or, after a leave, this
+ * rank's part is empty. Resumed when a pool gets its memory again. */
+#define SMEM_ALARM_MEMORY_SHORT 4U
 
 #ifdef __cplusplus
 extern "C" {
@@ -162,11 +176,12 @@ MF_API int32_t smem_set_extern_logger(void (*func)(int level, const char *msg));
 /**
  * Give alarms to functions instead of the log: conditions that an operator should know of.
  *
- * Both are called on threads of the library, never with a lock held; they must not call the
- * library. They stay until replaced. Codes: 1 the config store cannot be reached (the data plane
- * goes on), 2 a rank died or was declared dead, 3 this rank was declared dead.
+ * Both are called on a thread of the library or of a call under way, never with a lock held; they
+ * must not call the library. They stay until replaced. An alarm whose condition still holds when
+ * the service is ended is resumed then.
  *
- * @param alarm  gets the code and a sentence, borrowed during the call, when the condition begins
+ * @param alarm  gets the code, SMEM_ALARM_*, and a sentence, borrowed during the call, when the
+ *               condition begins; SMEM_ALARM_PEER_DEAD once for each rank and pool
  * @param resume gets the code when the condition has ended
  * @return SMEM_OK; SMEM_INVALID_PARAM when one of them is NULL.
  * Threads: any. Does not block. Since: 0.1 (MemFabric 1.1).

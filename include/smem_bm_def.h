@@ -28,13 +28,21 @@ extern "C" {
 #define SMEM_BM_PERFORMANCE_MODE_FLAG_INDEX 7
 /** Bits of that switch. */
 #define SMEM_BM_PERFORMANCE_MODE_FLAG_LEN 1
-/** In place of a node: the one next to the device, or the caller's own when there is no device. */
+/** In place of a node: the one next to the device, or that of the calling thread when there is no
+ * device or the device does not say. */
 #define SMEM_BM_BIND_NUMA_AUTO_AFFINITY_FLAG 0x7F
-/** DRAM is the descriptor dramShmFd (smem_bm_create2() only). Refused in this version. */
+/** DRAM is behind the descriptor dramShmFd (smem_bm_create2() only). */
 #define SMEM_BM_FLAG_CREATE_WITH_SHM (1U << 8)
-/** DRAM can be loaded and stored by the CPU at its GVA. Here it always can; accepted. */
+/** DRAM has an address for the CPU and one for the device: this rank's own is registered with its
+ * device (where the device asks for that), so that smem_bm_gva_to_va() gives it as
+ * SMEM_MEM_TYPE_LOCAL_DEVICE, too. For the CPU it always has one: SMEM_MEM_TYPE_LOCAL_HOST. Without
+ * a device the flag has no effect. */
 #define SMEM_BM_FLAG_DRAM_MAP_HOST_VA (1U << 9)
-/** Take smaller pages when there are not enough huge ones. Here it is always so; accepted. */
+/** When localDRAMSize cannot be had (memory, control group, huge pages, limit of a file's
+ * size), take as much as there is, a multiple of 2 MiB:
+ * smem_bm_get_local_mem_size_by_mem_type() says how much, and one warning in the log why. A
+ * sixteenth of what is left stays for others. Less than 2 MiB is a failure. Smaller pages than
+ * huge ones are no failure even without it. Has no effect on dramShmFd. */
 #define SMEM_BM_FLAG_DRAM_BEST_EFFORT (1U << 10)
 
 /** A big-memory object: one pool, as this rank sees it. Not a pointer: a stale one gets an error.
@@ -136,11 +144,24 @@ typedef struct smem_bm_create_option {
     uint64_t localDRAMSize; /**< DRAM that this rank gives, 0..2 TiB; 0 only uses the pool */
     uint64_t localHBMSize;  /**< device memory that this rank gives, 0..64 GiB */
     smem_bm_data_op_type dataOpType; /**< operators, at least one bit */
-    bool enable56BitsGva;            /**< GVAs above the process's addresses; refused if true */
+    bool enable56BitsGva;            /**< GVAs from 2^56 on, which no process has as addresses; the
+                                          same on all ranks */
     uint32_t flags;                  /**< SMEM_BM_FLAG_* and the NUMA node */
-    char tag[32];                    /**< name of this rank's group; refused if not "" */
-    char tagOpInfo[256];             /**< operators for pairs of tags; refused if not "" */
-    int dramShmFd;                   /**< read only with SMEM_BM_FLAG_CREATE_WITH_SHM */
+    /** Name of this rank's group in the pool: 1 to 30 characters of A-Z, a-z, 0-9 and _; "" is
+     * "default". Ranks of one tag have the operators of dataOpType for each other. */
+    char tag[32];
+    /** Operators for pairs of tags: "tagA:OPERATOR:tagB,...", in either order of the two, without
+     * spaces. Several entries of a pair add up. Operators: HOST_SHM, DEVICE_SDMA, HOST_TCP,
+     * HOST_RDMA, DEVICE_RDMA, HOST_URMA, DEVICE_URMA, DEVICE_UBOE, DEVICE_MTE, AIV_SDMA. Two ranks
+     * reach each other when the tagOpInfo of both names their two tags; the others can be in the
+     * pool, too, but not copy to each other. */
+    char tagOpInfo[256];
+    /** With SMEM_BM_FLAG_CREATE_WITH_SHM: a memfd whose first localDRAMSize bytes (not 0) are this
+     * rank's DRAM; made larger when it is smaller, and sealed against shrinking when it is not, so
+     * that nobody can kill a peer by truncating it. One that cannot be sealed is refused
+     * (memfd_create with MFD_ALLOW_SEALING makes one that can). It stays the caller's: the library
+     * takes a duplicate, never zeroes it and never gives its pages back. Else not read. */
+    int dramShmFd;
 } smem_bm_create_option_t;
 
 /** One copy. */
@@ -168,8 +189,8 @@ typedef struct smem_batch_copy_result {
 
 /**
  * Told of joins and leaves. `rankId` is the rank that came or went, `context` what was registered.
- * Runs on a thread of the library with no lock held; it may call the library, except to destroy
- * `handle`.
+ * Runs on a thread of the library with no lock held; it may call the library, except to destroy an
+ * object or to end the service.
  */
 typedef void (*smem_bm_group_event_cb)(smem_bm_t handle, uint32_t rankId,
                                        smem_bm_group_event_t event, void *context);

@@ -180,8 +180,9 @@ struct mf_device_ops {
     int (*mem_punch)(void *dev, mf_dev_mem mem);
 
     /** REQUIRED. Reserve device addresses, at `want` when it is not 0. *granted says where; another
-     * address than wanted is allowed (then the library translates). The host must not be able to
-     * use them. */
+     * address than wanted is allowed: then the library translates, as long as it is not 0, does not
+     * wrap and does not overlap the pool's own range. A translated pool asks with want 0 for a
+     * window for each segment, as large as that. The host must not be able to use the addresses. */
     int (*window_reserve)(void *dev, uint64_t want, uint64_t size, uint64_t *granted);
     /** REQUIRED. */
     void (*window_release)(void *dev, uint64_t addr, uint64_t size);

@@ -67,6 +67,8 @@ enum mf_detach_why {
         1 /* it died or was declared dead: give its memory back, refuse it from now on */
 };
 
+struct mf_xfer;
+
 /** What the library gives to a transport instance. Valid until close. */
 struct mf_transport_host {
     uint32_t size;
@@ -105,6 +107,19 @@ struct mf_transport_host {
      * waits for a running fn unless called from it). */
     int (*watch_fd)(void *arg, int fd, void (*fn)(void *fn_arg), void *fn_arg, void **watch);
     void (*unwatch_fd)(void *arg, void *watch);
+    /** OPTIONAL: set when this process wants checksums of its copies (option copy.checksum); then
+     * the transport calls it in place of copy and copy_bulk for the bytes from `offset` on of the
+     * transfer that lie at `dst` and `src`. Copies them, marks the transfer MF_XFER_CHECKED, and
+     * returns 0, or SMEM_ERROR with a sentence when the target is not what the source was. What is
+     * not marked when its status is final is read back and compared by the library. */
+    int (*copy_checked)(void *arg, struct mf_xfer *x, uint64_t offset, void *dst, const void *src,
+                        size_t size);
+    uint32_t flags; /* MF_HOST_* */
+};
+enum {
+    /** Peers' DRAM is not to be mapped into this process where the transport can copy without: a
+     * peer's segment then has `host` 0 (option peer.map). */
+    MF_HOST_PEERS_UNMAPPED = 1u
 };
 
 /** An own segment given to publish. The descriptor is borrowed for as long as it is published. */
@@ -112,7 +127,11 @@ struct mf_publish {
     struct mf_segment *segment; /* the library's; desc.index and desc.epoch are set by publish */
     int fd;             /* memfd of a DRAM segment, exported handle of an HBM one; -1: none */
     uint64_t fd_offset; /* bytes */
+    uint32_t flags;     /* MF_PUBLISH_* */
 };
+/** The memory belongs to the user: whoever maps it never gives its pages back, not even when its
+ * owner has died. */
+enum { MF_PUBLISH_KEEP = 1u };
 
 enum { MF_XFER_PENDING = 1 };
 
@@ -124,11 +143,32 @@ struct mf_xfer {
     uint64_t dst;
     uint64_t size;   /* > 0; lies inside the segment (checked by the caller) */
     uint32_t flags;  /* MF_XFER_SRC_DEV, MF_XFER_DST_DEV: device memory (with a segment: desc.kind
-                        says) */
+                        says); out: MF_XFER_CHECKED */
     int32_t status;  /* out: MF_XFER_PENDING, 0, or a negative SMEM_* code */
     uint64_t cookie; /* the caller's */
 };
-enum { MF_XFER_SRC_DEV = 1u, MF_XFER_DST_DEV = 2u };
+enum { MF_XFER_SRC_DEV = 1u, MF_XFER_DST_DEV = 2u, MF_XFER_CHECKED = 4u };
+
+/** Many copies between the same two places. Block i begins at src + its source offset and goes to
+ * dst + its target offset; sums are modulo 2^64, so a base may lie outside of its segment. All
+ * blocks lie inside the segments (checked by the caller); no block's ends overlap. */
+struct mf_xfer_many {
+    struct mf_segment *src_seg; /* NULL: memory of this process outside the pool */
+    struct mf_segment *dst_seg;
+    uint64_t src; /* as in struct mf_xfer */
+    uint64_t dst;
+    const uint64_t *src_offsets; /* [count], or NULL: i * src_stride */
+    const uint64_t *dst_offsets; /* [count], or NULL: i * dst_stride */
+    uint64_t src_stride;
+    uint64_t dst_stride;
+    const uint64_t *sizes; /* [count], each > 0, or NULL: all are `size` */
+    uint64_t size;         /* of each block, bytes */
+    uint64_t bytes;        /* of all blocks */
+    uint32_t count;
+    uint32_t flags; /* MF_XFER_SRC_DEV, MF_XFER_DST_DEV */
+    uint32_t done;  /* out: blocks 0..done-1 have arrived, with the promise of a status of 0 */
+    uint32_t begun; /* out: of blocks begun..count-1 nothing has moved; between: unknown */
+};
 
 /** What a transport can do; `caps`. */
 enum {
@@ -181,8 +221,9 @@ struct mf_transport_ops {
      * the target, visible to its owner, and both segments were still valid after the copy. */
     int (*post)(void *lane, struct mf_xfer *v, uint32_t count);
     /** REQUIRED. Wait until every posted copy of the lane has a final status, or the deadline: then
-     * those left get SMEM_TIMEOUT and nothing of theirs lands later. Returns 0 or the first
-     * failure. */
+     * those left get SMEM_TIMEOUT and nothing of theirs lands later, unless the sentence says that
+     * the target range is unknown: then one that was under way may still end. Returns 0 or the
+     * first failure. */
     int (*wait)(void *lane, uint64_t deadline_ns);
 
     /** OPTIONAL. One sentence about how the peer is reached (mfcli explain). */
@@ -194,6 +235,15 @@ struct mf_transport_ops {
      * to gva. Anything but 0 makes the library post the copy, which gives the sentence. */
     int (*copy_small)(void *lane, struct mf_segment *segment, uint64_t gva, void *local,
                       uint32_t size, int write);
+    /** OPTIONAL. Many copies, at once and in order of their numbers, with the promises of post;
+     * sets `done` and `begun`. SMEM_NOT_EXIST without a sentence: not of a sort that this transport
+     * does this way, nothing was done; the library posts them. Another code: blocks from `done` on
+     * have not arrived, the sentence says why. */
+    int (*post_many)(void *lane, struct mf_xfer_many *many);
+    /** OPTIONAL. Return when no peer can still read that memory of this process for a copy of ours
+     * that ended with SMEM_TIMEOUT. SMEM_RES_IN_USE names the rank that has neither ended its
+     * reading nor died by the deadline. */
+    int (*settle)(void *tp, uint64_t addr, uint64_t size, uint64_t deadline_ns);
 };
 
 #ifdef __cplusplus

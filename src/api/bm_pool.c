@@ -2,6 +2,8 @@
 // smem_bm.h, objects and addresses: check the arguments, call core.
 #include <inttypes.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "api/service.h"
 #include "base/err.h"
@@ -73,16 +75,24 @@ static int check_sizes(const smem_bm_create_option_t *o)
                                       "maxHbmSize", o->maxHbmSize);
 }
 
-static int check_unsupported(const smem_bm_create_option_t *o)
+static int check_shm(const smem_bm_create_option_t *o)
 {
-    const char *what = o->flags & SMEM_BM_FLAG_CREATE_WITH_SHM ? "flag SMEM_BM_FLAG_CREATE_WITH_SHM"
-                       : o->enable56BitsGva                    ? "enable56BitsGva"
-                       : o->tag[0] != '\0'                     ? "tag"
-                       : o->tagOpInfo[0] != '\0'               ? "tagOpInfo"
-                                                               : NULL;
-    return what == NULL
-               ? SMEM_OK
-               : mf_err(SMEM_ERROR, "%s: %s is not supported in this version", CREATE, what);
+    if ((o->flags & SMEM_BM_FLAG_CREATE_WITH_SHM) == 0) {
+        return SMEM_OK;
+    }
+    if (o->dramShmFd < 0) {
+        return mf_err(SMEM_INVALID_PARAM,
+                      "%s: SMEM_BM_FLAG_CREATE_WITH_SHM is set and dramShmFd is %d: give the "
+                      "descriptor of a memfd",
+                      CREATE, o->dramShmFd);
+    }
+    if (o->localDRAMSize == 0) {
+        return mf_err(SMEM_INVALID_PARAM,
+                      "%s: SMEM_BM_FLAG_CREATE_WITH_SHM is set and localDRAMSize is 0: say how "
+                      "much of dramShmFd the pool uses",
+                      CREATE);
+    }
+    return SMEM_OK;
 }
 
 static int check_option(uint32_t id, const smem_bm_create_option_t *o)
@@ -100,35 +110,48 @@ static int check_option(uint32_t id, const smem_bm_create_option_t *o)
                       ops == 0 ? "names no operator" : "has unknown bits");
     }
     int rc = check_sizes(o);
-    return rc == SMEM_OK ? check_unsupported(o) : rc;
+    return rc == SMEM_OK ? check_shm(o) : rc;
 }
 
-/* The node that the flags name; -1: no binding. The device's own node when automatic. */
+static int check_tags(const smem_bm_create_option_t *o, struct mf_tags *tags)
+{
+    int rc = mf_tags_parse(o->tag, sizeof(o->tag), o->tagOpInfo, sizeof(o->tagOpInfo),
+                           (uint32_t)o->dataOpType, tags);
+    return rc == SMEM_OK ? rc : mf_err_in(rc, "%s", CREATE);
+}
+
+/* The node that the flags name; -1: no binding. When automatic, the device's own node, or that of
+ * the calling thread. */
 static int numa_node(uint32_t flags)
 {
     const struct mf_ctx *ctx = mf_service_ctx();
+    unsigned cpu = 0, node = 0;
     if ((flags & NUMA_ON) == 0) {
         return -1;
     }
-    if ((flags & NUMA_MASK) == SMEM_BM_BIND_NUMA_AUTO_AFFINITY_FLAG) {
-        return ctx != NULL && ctx->dev != NULL ? ctx->dev->info.numa_node : -1;
+    if ((flags & NUMA_MASK) != SMEM_BM_BIND_NUMA_AUTO_AFFINITY_FLAG) {
+        return (int)(flags & NUMA_MASK);
     }
-    return (int)(flags & NUMA_MASK);
+    if (ctx != NULL && ctx->dev != NULL && ctx->dev->info.numa_node >= 0) {
+        return ctx->dev->info.numa_node;
+    }
+    return syscall(SYS_getcpu, &cpu, &node, NULL) == 0 ? (int)node : -1;
 }
 
 smem_bm_t smem_bm_create2(uint32_t id, const smem_bm_create_option_t *option)
 {
     uint64_t handle = 0;
     struct mf_err_rec before;
-    if (option == NULL) {
-        mf_err(SMEM_INVALID_PARAM, "%s: option is NULL", CREATE);
-        return NULL;
+    struct mf_tags tags;
+    struct mf_span span = mf_service_begin(MF_POINT_BM_CREATE);
+    int rc = option == NULL ? mf_err(SMEM_INVALID_PARAM, "%s: option is NULL", CREATE)
+                            : check_option(id, option);
+    rc = rc == SMEM_OK ? check_tags(option, &tags) : rc;
+    if (rc == SMEM_OK && mf_service_ctx() == NULL) {
+        rc = mf_service_missing(CREATE);
     }
-    if (check_option(id, option) != SMEM_OK) {
-        return NULL;
-    }
-    if (mf_service_ctx() == NULL) {
-        mf_service_missing(CREATE);
+    if (rc != SMEM_OK) {
+        (void)mf_trace_end(&span, rc, 0);
         return NULL;
     }
     struct mf_pool_cfg cfg = {
@@ -136,10 +159,17 @@ smem_bm_t smem_bm_create2(uint32_t id, const smem_bm_create_option_t *option)
         .max_bytes = {[MF_KIND_HBM] = option->maxHbmSize, [MF_KIND_DRAM] = option->maxDramSize},
         .own_bytes = {[MF_KIND_HBM] = option->localHBMSize, [MF_KIND_DRAM] = option->localDRAMSize},
         .data_ops = (uint32_t)option->dataOpType,
+        .tags = tags,
         .numa_node = numa_node(option->flags),
+        .has_fd = (option->flags & SMEM_BM_FLAG_CREATE_WITH_SHM) != 0,
+        .dram_fd = option->dramShmFd,
+        .best_effort = (option->flags & SMEM_BM_FLAG_DRAM_BEST_EFFORT) != 0,
+        .map_host_va = (option->flags & SMEM_BM_FLAG_DRAM_MAP_HOST_VA) != 0,
+        .wide = option->enable56BitsGva,
     };
     mf_err_save(&before);
-    (void)mf_service_keep_err(mf_service_pool_create(&cfg, &handle), &before);
+    rc = mf_trace_end(&span, mf_service_pool_create(&cfg, &handle), 0);
+    (void)mf_service_keep_err(rc, &before);
     return (smem_bm_t)(uintptr_t)handle;
 }
 
@@ -166,8 +196,13 @@ void smem_bm_destroy(smem_bm_t handle)
         null_handle("smem_bm_destroy");
         return;
     }
+    if (mf_service_check_handler("smem_bm_destroy") != SMEM_OK) {
+        return;
+    }
     mf_err_save(&before);
-    (void)mf_service_keep_err(mf_service_pool_destroy(number_of(handle)), &before);
+    struct mf_span span = mf_service_begin(MF_POINT_BM_DESTROY);
+    int rc = mf_trace_end(&span, mf_service_pool_destroy(number_of(handle)), 0);
+    (void)mf_service_keep_err(rc, &before);
 }
 
 /* ---- members
@@ -185,12 +220,13 @@ int32_t smem_bm_join(smem_bm_t handle, uint32_t flags)
     struct mf_err_rec before;
     (void)flags;
     mf_err_save(&before);
+    struct mf_span span = mf_service_begin(MF_POINT_BM_JOIN);
     int rc = get("smem_bm_join", handle, &pool);
     if (rc == SMEM_OK) {
         rc = mf_pool_join(pool);
         mf_service_pool_put(pool);
     }
-    return mf_service_keep_err(rc, &before);
+    return mf_service_keep_err(mf_trace_end(&span, rc, 0), &before);
 }
 
 int32_t smem_bm_leave(smem_bm_t handle, uint32_t flags)
@@ -199,12 +235,13 @@ int32_t smem_bm_leave(smem_bm_t handle, uint32_t flags)
     struct mf_err_rec before;
     (void)flags;
     mf_err_save(&before);
+    struct mf_span span = mf_service_begin(MF_POINT_BM_LEAVE);
     int rc = get("smem_bm_leave", handle, &pool);
     if (rc == SMEM_OK) {
         rc = mf_pool_leave(pool, false);
         mf_service_pool_put(pool);
     }
-    return mf_service_keep_err(rc, &before);
+    return mf_service_keep_err(mf_trace_end(&span, rc, 0), &before);
 }
 
 static int kind_of(const char *call, smem_bm_mem_type_t type, enum mf_mem_kind *kind)
@@ -224,6 +261,7 @@ int32_t smem_bm_extend_local_mem(smem_bm_t handle, smem_bm_mem_type_t memType, u
     static const char call[] = "smem_bm_extend_local_mem";
     enum mf_mem_kind kind = MF_KIND_DRAM;
     struct mf_pool *pool = NULL;
+    struct mf_span span = mf_service_begin(MF_POINT_BM_EXTEND);
     int rc = kind_of(call, memType, &kind);
     if (rc == SMEM_OK && (size == 0 || size % MF_PAGE_LARGE != 0)) {
         rc = mf_err(SMEM_INVALID_PARAM, "%s: size %" PRIu64 " is not a multiple of 2 MiB above 0",
@@ -233,13 +271,14 @@ int32_t smem_bm_extend_local_mem(smem_bm_t handle, smem_bm_mem_type_t memType, u
         rc = get(call, handle, &pool);
     }
     if (rc != SMEM_OK) {
-        return rc;
+        return mf_trace_end(&span, rc, 0);
     }
+    struct mf_err_rec before;
+    mf_err_save(&before);
+    rc = mf_trace_end(&span, mf_pool_extend(pool, kind, size), size);
+    mf_ctx_memory(pool->ctx, rc);
     mf_service_pool_put(pool);
-    return mf_err(SMEM_ERROR,
-                  "%s: growing is not supported in this version: create the pool with the size "
-                  "that is needed",
-                  call);
+    return mf_service_keep_err(rc, &before);
 }
 
 /* ---- addresses
@@ -254,7 +293,7 @@ uint64_t smem_bm_get_local_mem_size_by_mem_type(smem_bm_t handle, smem_bm_mem_ty
     if (kind_of(call, memType, &kind) != SMEM_OK || get(call, handle, &pool) != SMEM_OK) {
         return 0;
     }
-    uint64_t size = pool->own_bytes[kind];
+    uint64_t size = atomic_load(&pool->own_bytes[kind]);
     mf_service_pool_put(pool);
     return size;
 }
@@ -281,7 +320,11 @@ void *smem_bm_ptr_by_mem_type(smem_bm_t handle, smem_bm_mem_type_t memType, uint
     struct mf_pool *pool = NULL;
     enum mf_mem_kind kind = MF_KIND_DRAM;
     struct mf_err_rec before;
-    if (kind_of(call, memType, &kind) != SMEM_OK || get(call, handle, &pool) != SMEM_OK) {
+    struct mf_span span = mf_trace_begin_sampled(mf_service_tracer(), MF_POINT_BM_PTR, 0);
+    int rc = kind_of(call, memType, &kind);
+    rc = rc == SMEM_OK ? get(call, handle, &pool) : rc;
+    if (rc != SMEM_OK) {
+        (void)mf_trace_end(&span, rc, 0);
         return NULL;
     }
     uint64_t at = slot_of(pool, call, kind, peerRankId);
@@ -291,6 +334,7 @@ void *smem_bm_ptr_by_mem_type(smem_bm_t handle, smem_bm_mem_type_t memType, uint
         mf_err_restore(&before);
     }
     mf_service_pool_put(pool);
+    (void)mf_trace_end(&span, at != 0 ? SMEM_OK : SMEM_INVALID_PARAM, 0);
     return (void *)(uintptr_t)at;
 }
 
@@ -300,25 +344,27 @@ int32_t smem_bm_gva_to_va(smem_bm_t handle, void *gva, smem_bm_mem_type_t vaMemT
     struct mf_pool *pool = NULL;
     struct mf_err_rec before;
     uint64_t at = 0;
+    struct mf_span span = mf_trace_begin_sampled(mf_service_tracer(), MF_POINT_BM_TRANSLATE, 0);
     if (va == NULL) {
-        return mf_err(SMEM_INVALID_PARAM, "%s: va is NULL", call);
+        return mf_trace_end(&span, mf_err(SMEM_INVALID_PARAM, "%s: va is NULL", call), 0);
     }
     *va = NULL;
     if (vaMemType != SMEM_MEM_TYPE_LOCAL_DEVICE && vaMemType != SMEM_MEM_TYPE_LOCAL_HOST) {
-        return mf_err(SMEM_INVALID_PARAM,
-                      "%s: vaMemType %d is neither SMEM_MEM_TYPE_LOCAL_DEVICE nor _LOCAL_HOST",
-                      call, (int)vaMemType);
+        int bad = mf_err(SMEM_INVALID_PARAM,
+                         "%s: vaMemType %d is neither SMEM_MEM_TYPE_LOCAL_DEVICE nor _LOCAL_HOST",
+                         call, (int)vaMemType);
+        return mf_trace_end(&span, bad, 0);
     }
     mf_err_save(&before);
     int rc = get(call, handle, &pool);
     if (rc != SMEM_OK) {
-        return rc;
+        return mf_trace_end(&span, rc, 0);
     }
     rc = mf_pool_translate(pool, (mf_gva){(uint64_t)(uintptr_t)gva},
                            vaMemType == SMEM_MEM_TYPE_LOCAL_DEVICE, &at);
     *va = (void *)(uintptr_t)at;
     mf_service_pool_put(pool);
-    return mf_service_keep_err(rc, &before);
+    return mf_service_keep_err(mf_trace_end(&span, rc, 0), &before);
 }
 
 uint32_t smem_bm_get_rank_id_by_gva(smem_bm_t handle, void *gva)
@@ -330,7 +376,11 @@ uint32_t smem_bm_get_rank_id_by_gva(smem_bm_t handle, void *gva)
     if (rc != SMEM_OK) {
         return (uint32_t)rc;
     }
-    if (!mf_layout_find(&pool->table.layout, (mf_gva){(uint64_t)(uintptr_t)gva}, &loc)) {
+    mf_gva at = {(uint64_t)(uintptr_t)gva};
+    bool in_pool = mf_layout_find(&pool->table.layout, at, &loc) ||
+                   (mf_gva_place_global(&pool->table, at.v, &at) &&
+                    mf_layout_find(&pool->table.layout, at, &loc));
+    if (!in_pool) {
         mf_err(SMEM_INVALID_PARAM, "%s: %p is not in pool %u", call, gva, pool->id);
         loc.rank = UINT32_MAX;
     }
@@ -342,15 +392,13 @@ int32_t smem_bm_set_group_event_handler(smem_bm_t handle, smem_bm_group_event_cb
 {
     static const char call[] = "smem_bm_set_group_event_handler";
     struct mf_pool *pool = NULL;
-    (void)context;
     int rc = get(call, handle, &pool);
-    if (rc != SMEM_OK) {
-        return rc;
+    if (rc == SMEM_OK) {
+        rc = mf_service_set_handler(pool, number_of(handle), cb, context);
+        rc = rc == SMEM_OK ? rc : mf_err_in(rc, "%s", call);
+        mf_service_pool_put(pool);
     }
-    mf_service_pool_put(pool);
-    return cb == NULL
-               ? SMEM_OK
-               : mf_err(SMEM_ERROR, "%s: group events are not supported in this version", call);
+    return rc;
 }
 
 /* ---- registered buffers
@@ -360,28 +408,26 @@ int32_t smem_bm_register_user_mem(smem_bm_t handle, uint64_t addr, uint64_t size
 {
     static const char call[] = "smem_bm_register_user_mem";
     struct mf_pool *pool = NULL;
-    if (handle != NULL && addr == 0) {
-        return mf_err(SMEM_INVALID_PARAM, "%s: addr is 0", call);
-    }
-    int rc = get(call, handle, &pool);
+    struct mf_span span = mf_service_begin(MF_POINT_BM_REGISTER);
+    int rc = handle != NULL && addr == 0 ? mf_err(SMEM_INVALID_PARAM, "%s: addr is 0", call)
+                                         : get(call, handle, &pool);
     if (rc == SMEM_OK) {
         rc = mf_pool_user_register(pool, addr, size);
         mf_service_pool_put(pool);
     }
-    return rc;
+    return mf_trace_end(&span, rc, size);
 }
 
 int32_t smem_bm_unregister_user_mem(smem_bm_t handle, uint64_t addr)
 {
     static const char call[] = "smem_bm_unregister_user_mem";
     struct mf_pool *pool = NULL;
-    if (handle != NULL && addr == 0) {
-        return mf_err(SMEM_INVALID_PARAM, "%s: addr is 0", call);
-    }
-    int rc = get(call, handle, &pool);
+    struct mf_span span = mf_service_begin(MF_POINT_BM_UNREGISTER);
+    int rc = handle != NULL && addr == 0 ? mf_err(SMEM_INVALID_PARAM, "%s: addr is 0", call)
+                                         : get(call, handle, &pool);
     if (rc == SMEM_OK) {
         rc = mf_pool_user_unregister(pool, addr);
         mf_service_pool_put(pool);
     }
-    return rc;
+    return mf_trace_end(&span, rc, 0);
 }

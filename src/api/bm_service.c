@@ -84,23 +84,29 @@ static uint32_t seconds_to_ms(uint32_t seconds)
     return seconds > UINT32_MAX / 1000 ? UINT32_MAX : seconds * 1000;
 }
 
+/* Counted from the second time on: before there is nothing that counts. */
+static int refused(int rc)
+{
+    return mf_service_refused(MF_POINT_BM_INIT, rc);
+}
+
 int32_t smem_bm_init(const char *storeURL, uint32_t worldSize, uint16_t deviceId,
                      const smem_bm_config_t *config)
 {
     if (worldSize == 0 || worldSize > SMEM_WORLD_SIZE_MAX) {
-        return mf_err(SMEM_INVALID_PARAM, "smem_bm_init: worldSize %u is not 1..%u", worldSize,
-                      SMEM_WORLD_SIZE_MAX);
+        return refused(mf_err(SMEM_INVALID_PARAM, "smem_bm_init: worldSize %u is not 1..%u",
+                              worldSize, SMEM_WORLD_SIZE_MAX));
     }
     if (storeURL == NULL || config == NULL) {
-        return mf_err(SMEM_INVALID_PARAM, "smem_bm_init: %s is NULL",
-                      storeURL == NULL ? "storeURL" : "config");
+        return refused(mf_err(SMEM_INVALID_PARAM, "smem_bm_init: %s is NULL",
+                              storeURL == NULL ? "storeURL" : "config"));
     }
     int rc = check_config(config, worldSize);
     if (rc == SMEM_OK) {
         rc = mf_stores_check_url("smem_bm_init", storeURL);
     }
     if (rc != SMEM_OK) {
-        return rc;
+        return refused(rc);
     }
     char real[MF_STORES_URL_MAX];
     bool served = mf_stores_serves(storeURL, real, sizeof(real));
@@ -131,8 +137,13 @@ void smem_bm_uninit(uint32_t flags)
         (void)mf_service_missing("smem_bm_uninit");
         return;
     }
+    if (mf_service_check_handler("smem_bm_uninit") != SMEM_OK) {
+        return;
+    }
     mf_err_save(&before);
+    struct mf_span span = mf_service_begin(MF_POINT_BM_UNINIT);
     mf_service_stop();
+    (void)mf_trace_end(&span, SMEM_OK, 0);
     mf_err_restore(&before);
 }
 

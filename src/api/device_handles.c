@@ -155,6 +155,7 @@ static void free_child(struct mf_api_child *child)
     const struct mf_dev *dev = device->dev;
     if (child->kind == MF_API_STREAM) {
         dev->ops.stream_destroy(dev->impl, child->impl);
+        mf_stream_words_close(child->words);
     } else {
         dev->ops.event_destroy(dev->impl, child->impl);
     }
@@ -286,6 +287,29 @@ int mf_api_stream_drain(struct mf_api_child *stream, uint64_t deadline_ns)
         }
         mf_api_unlock();
         return SMEM_OK;
+    }
+    return rc;
+}
+
+int mf_api_stream_words(struct mf_api_child *stream, struct mf_stream_words **out)
+{
+    struct mf_stream_words *made = NULL;
+    int rc = SMEM_OK;
+    mf_api_lock();
+    *out = stream->words;
+    mf_api_unlock();
+    if (*out == NULL) {
+        rc = mf_stream_words_create(stream->device->dev, stream->impl, &made);
+    }
+    if (made != NULL) {
+        mf_api_lock();
+        if (stream->words == NULL) {
+            stream->words = made;
+            made = NULL;
+        }
+        *out = stream->words;
+        mf_api_unlock();
+        mf_stream_words_close(made); /* another thread was faster */
     }
     return rc;
 }

@@ -6,6 +6,7 @@
 
 #include "api/process.h"
 #include "base/err.h"
+#include "xcopy/stream_jobs.h"
 
 #define MF_API_DEVICES_MAX 1024u
 #define MF_API_STREAMS_MAX 4096u
@@ -47,6 +48,7 @@ struct mf_api_child {
     uint64_t handle;
     uint32_t refs;
     struct mf_err_rec *failure; /* stream: found by a wait that was not the user's; code 0: none */
+    struct mf_stream_words *words; /* stream: of copies of pools on it; NULL: there was none yet */
 };
 
 /** In the child handler of fork: all handles of the parent become stale. */
@@ -76,6 +78,10 @@ int mf_api_child_remove(const char *call, struct mf_api_child *child);
 
 /** Wait for a stream; what it reports is kept for the user's next synchronize. SMEM_TIMEOUT. */
 int mf_api_stream_drain(struct mf_api_child *stream, uint64_t deadline_ns);
+
+/** The words by which pools copy in the order of this stream; made by the first who asks. Borrowed
+ * from the child. */
+int mf_api_stream_words(struct mf_api_child *stream, struct mf_stream_words **out);
 
 /** Refuse an address of another device: this one would take it for host memory. */
 int mf_api_check_addr(const struct mf_api_device *device, uint64_t addr);

@@ -45,17 +45,26 @@ int32_t mf_device_stream_create(mf_device_t dev, mf_device_stream_t *out)
     return rc;
 }
 
-/* The failure that an earlier wait of the library found, once. */
+/* The failure that an earlier wait of the library found, once; or that of a pool's copy in the
+ * order of this stream. */
 static int take_failure(struct mf_api_child *stream, int rc)
 {
+    struct mf_err_rec own;
+    mf_err_save(&own);
     mf_api_lock();
+    struct mf_stream_words *words = stream->words;
     int earlier = stream->failure->code;
     if (earlier) {
-        mf_err_restore(stream->failure);
+        own = *stream->failure;
         stream->failure->code = 0;
     }
     mf_api_unlock();
-    return earlier ? earlier : rc;
+    int copy = mf_stream_words_take_failure(words);
+    if (earlier || rc) {
+        mf_err_restore(&own);
+        return earlier ? earlier : rc;
+    }
+    return copy;
 }
 
 int32_t mf_device_stream_destroy(mf_device_stream_t handle)

@@ -15,6 +15,7 @@
 #include "base/plugin.h"
 #include "gva/memory.h"
 #include "smem.h"
+#include "transport/direct/direct.h"
 #include "transport/transport.h"
 #include "xcopy/cpu_copy.h"
 
@@ -112,6 +113,9 @@ static void tell_transports(const struct visit *v)
         tell(v, "transport", entry->ops.name, text, can ? "" : mf_err_msg(), can);
     }
     mf_transport_registry_destroy(registry);
+    char value[32], note[256];
+    int allowed = mf_direct_vm_explain(value, sizeof(value), note, sizeof(note));
+    tell(v, "transport", "process_vm_readv", value, note, allowed);
 }
 
 static void tell_memory(const struct visit *v)

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "api/mf_xcopy_handles.h"
 #include "api/stores.h"
+#include "api/tracing.h"
 #include "base/err.h"
 #include "base/handle.h"
 
@@ -26,6 +28,9 @@ static struct {
     uint64_t number; /* of the context, counted up */
     pthread_key_t key;
 } service = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* This thread is inside a handler of group events. */
+static _Thread_local bool in_handler;
 
 static _Thread_local struct mf_thread *current __attribute__((tls_model("initial-exec")));
 
@@ -48,6 +53,68 @@ struct mf_ctx *mf_service_ctx(void)
     return atomic_load_explicit(&service.ctx, memory_order_acquire);
 }
 
+/* ---- group events
+ * ---------------------------------------------------------------------------------------- */
+
+static void call_handler(const struct mf_notify_handler *handler, uint32_t rank, bool joined)
+{
+    in_handler = true;
+    ((smem_bm_group_event_cb)handler->fn)(handler->handle, rank,
+                                          joined ? SMEM_GROUP_EVENT_JOIN : SMEM_GROUP_EVENT_LEAVE,
+                                          handler->context);
+    in_handler = false;
+}
+
+int mf_service_set_handler(struct mf_pool *pool, uint64_t handle, smem_bm_group_event_cb cb,
+                           void *context)
+{
+    struct mf_notify_handler handler = {.run = call_handler,
+                                        .fn = (void (*)(void))cb,
+                                        .handle = (void *)(uintptr_t)handle,
+                                        .context = context};
+    return mf_pool_set_handler(pool, cb != NULL ? &handler : NULL);
+}
+
+int mf_service_check_handler(const char *call)
+{
+    return in_handler ? mf_err(SMEM_RES_IN_USE,
+                               "%s: called by a handler of group events, which would wait for "
+                               "itself: call it on another thread",
+                               call)
+                      : SMEM_OK;
+}
+
+/* Before the lock is taken: the handler may be about to make a call that takes it. */
+static int stop_handler(uint64_t handle)
+{
+    pthread_mutex_lock(&service.lock);
+    struct mf_pool *pool =
+        mf_service_ctx() != NULL ? mf_handle_get(&service.handles, handle) : NULL;
+    if (pool != NULL) {
+        atomic_fetch_add(&pool->users, 1);
+    }
+    pthread_mutex_unlock(&service.lock);
+    if (pool == NULL) {
+        return SMEM_OK; /* nothing to stop */
+    }
+    int rc = mf_pool_stop_handler(pool);
+    mf_service_pool_put(pool);
+    return rc;
+}
+
+static void stop_handlers(void)
+{
+    uint64_t handles[MF_POOLS_MAX];
+    pthread_mutex_lock(&service.lock);
+    memcpy(handles, service.handle_of, sizeof(handles));
+    pthread_mutex_unlock(&service.lock);
+    for (uint32_t id = 0; id < MF_POOLS_MAX; id++) {
+        if (handles[id] != 0) {
+            (void)stop_handler(handles[id]); /* a failure is met again, and told, by the end */
+        }
+    }
+}
+
 /* ---- start and stop
  * -------------------------------------------------------------------------------------- */
 
@@ -59,9 +126,13 @@ static int make_locked(const struct mf_process *process)
     if (pthread_key_create(&service.key, thread_ends) != 0) {
         return mf_err(SMEM_NO_RESOURCES, "no thread-specific key is left in this process");
     }
-    int rc = mf_handle_table_init(&service.handles, HANDLE_KIND, HANDLES_MAX);
+    int rc = mf_tracing_make(process);
+    if (rc == SMEM_OK) {
+        rc = mf_handle_table_init(&service.handles, HANDLE_KIND, HANDLES_MAX);
+    }
     if (rc == SMEM_OK) {
         rc = mf_threads_init(&service.threads, &process->env);
+        service.threads.trace = mf_tracing_get();
     }
     if (rc != SMEM_OK) {
         pthread_key_delete(service.key);
@@ -88,11 +159,13 @@ int mf_service_start(struct mf_ctx_cfg *cfg)
             cfg->devices = process->devices;
             cfg->threads = &service.threads;
             cfg->number = ++service.number;
-            rc = mf_ctx_open(cfg, &ctx);
+            struct mf_span span = mf_trace_begin(mf_service_tracer(), MF_POINT_BM_INIT);
+            rc = mf_trace_end(&span, mf_ctx_open(cfg, &ctx), 0);
         }
         if (rc == SMEM_OK) {
             mf_stores_lend(ctx->server, cfg->url);
             atomic_store_explicit(&service.ctx, ctx, memory_order_release);
+            mf_tracing_start(process, ctx);
         }
     }
     pthread_mutex_unlock(&service.lock);
@@ -100,7 +173,7 @@ int mf_service_start(struct mf_ctx_cfg *cfg)
 }
 
 /* The handle leads nowhere any more: wait for the calls that have found the pool before. */
-static void end_pool(struct mf_pool *pool)
+static int end_pool(struct mf_pool *pool)
 {
     while (atomic_load(&pool->users) != 0) {
         struct timespec pause = {0, 50000};
@@ -111,9 +184,9 @@ static void end_pool(struct mf_pool *pool)
         /* Such a call would use freed memory: the pool stays, unreachable. */
         mf_log(pool->ctx->env->log, MF_LOG_ERROR, "api", "pool %u is not freed: %s", pool->id,
                mf_err_msg());
-        return;
+        return SMEM_RES_IN_USE;
     }
-    mf_pool_destroy(pool);
+    return mf_pool_destroy(pool);
 }
 
 static struct mf_pool *remove_locked(uint64_t handle)
@@ -127,13 +200,14 @@ static struct mf_pool *remove_locked(uint64_t handle)
 
 void mf_service_stop(void)
 {
+    stop_handlers();
     pthread_mutex_lock(&service.lock);
     struct mf_ctx *ctx = mf_service_ctx();
     atomic_store_explicit(&service.ctx, NULL, memory_order_release);
     for (uint32_t id = 0; ctx != NULL && id < MF_POOLS_MAX; id++) {
         struct mf_pool *pool = remove_locked(service.handle_of[id]);
         if (pool != NULL) {
-            end_pool(pool);
+            (void)end_pool(pool);
         }
     }
     if (ctx != NULL) {
@@ -141,6 +215,7 @@ void mf_service_stop(void)
         mf_stores_lend(NULL, NULL);
     }
     mf_ctx_close(ctx);
+    mf_tracing_stop();
     pthread_mutex_unlock(&service.lock);
 }
 
@@ -183,6 +258,10 @@ static int bad_handle(const char *call, uint64_t handle)
 
 int mf_service_pool_destroy(uint64_t handle)
 {
+    int stopped = stop_handler(handle);
+    if (stopped != SMEM_OK) {
+        return mf_err_in(stopped, "smem_bm_destroy");
+    }
     pthread_mutex_lock(&service.lock);
     int rc = mf_service_ctx() == NULL ? mf_service_missing("smem_bm_destroy") : SMEM_OK;
     struct mf_pool *pool = rc == SMEM_OK ? remove_locked(handle) : NULL;
@@ -190,7 +269,7 @@ int mf_service_pool_destroy(uint64_t handle)
         rc = bad_handle("smem_bm_destroy", handle);
     }
     if (pool != NULL) {
-        end_pool(pool);
+        rc = end_pool(pool);
     }
     pthread_mutex_unlock(&service.lock);
     return rc;
@@ -223,6 +302,20 @@ static int take_thread(void)
         mf_threads_give(&service.threads, current);
         current = NULL;
         rc = mf_err_nomem(sizeof(void *), "thread-specific value");
+    }
+    return rc;
+}
+
+const struct mf_tracer *mf_service_tracer(void)
+{
+    return current == NULL ? mf_tracing_shared() : &current->tracer;
+}
+
+int mf_service_count_thread(bool on)
+{
+    int rc = current == NULL ? take_thread() : SMEM_OK;
+    if (rc == SMEM_OK) {
+        current->tracer = on ? current->home : (struct mf_tracer){.own = NULL, .trace = NULL};
     }
     return rc;
 }
@@ -260,6 +353,8 @@ void mf_service_after_fork(void)
     if (ctx != NULL) {
         mf_ctx_close_fds(ctx);
     }
+    mf_tracing_after_fork();
+    mf_xcopy_after_fork();
     /* What the parent's objects hold in this process's heap cannot be freed: locks may be held by
      * threads that are not here. It is small, and the pools are not mapped here. */
     pthread_mutex_init(&service.lock, NULL);

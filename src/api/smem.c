@@ -33,6 +33,12 @@ int32_t smem_set_extern_logger(void (*func)(int level, const char *msg))
     return SMEM_OK;
 }
 
+_Static_assert((int)MF_ALARM_STORE_LOST == (int)SMEM_ALARM_STORE_LOST &&
+                   (int)MF_ALARM_PEER_DEAD == (int)SMEM_ALARM_PEER_DEAD &&
+                   (int)MF_ALARM_SELF_EXPIRED == (int)SMEM_ALARM_SELF_EXPIRED &&
+                   (int)MF_ALARM_MEMORY_SHORT == (int)SMEM_ALARM_MEMORY_SHORT,
+               "the codes of the log are those of smem.h");
+
 int32_t smem_set_extern_alarm(void (*alarm)(uint16_t code, const char *msg),
                               void (*resume)(uint16_t code))
 {
@@ -74,10 +80,7 @@ const char *smem_get_last_err_msg(void)
 
 const char *smem_get_and_clear_last_err_msg(void)
 {
-    static _Thread_local struct mf_err_rec taken;
-    mf_err_save(&taken);
-    mf_err_clear();
-    return taken.msg;
+    return mf_err_take();
 }
 
 int32_t smem_get_last_err_code(void)

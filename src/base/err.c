@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 static _Thread_local struct mf_err_rec record;
+/* The record is empty, and its text is still there for the one who has taken it. */
+static _Thread_local bool taken;
 
 /* Marks a message that did not fit. */
 static const char ellipsis[] = "...";
@@ -56,6 +58,7 @@ static void text_append(struct text *text, const char *more)
 static int text_record(const struct text *text, int rc)
 {
     MF_ASSERT(rc < 0);
+    taken = false;
     record.code = rc;
     memcpy(record.msg, text->buf, text->len + 1);
     return rc;
@@ -96,7 +99,7 @@ int mf_err_in(int rc, const char *fmt, ...)
     va_start(args, fmt);
     text_vformat(&text, fmt, args);
     va_end(args);
-    if (record.msg[0] != '\0') {
+    if (*mf_err_msg() != '\0') {
         text_append(&text, record.msg);
     }
     return text_record(&text, rc);
@@ -109,13 +112,22 @@ int mf_err_nomem(size_t bytes, const char *what)
 
 void mf_err_clear(void)
 {
+    taken = false;
     record.code = SMEM_OK;
     record.msg[0] = '\0';
 }
 
 const char *mf_err_msg(void)
 {
-    return record.msg;
+    return taken ? "" : record.msg;
+}
+
+const char *mf_err_take(void)
+{
+    const char *text = mf_err_msg();
+    record.code = SMEM_OK;
+    taken = true;
+    return text;
 }
 
 int mf_err_code(void)
@@ -126,11 +138,15 @@ int mf_err_code(void)
 void mf_err_save(struct mf_err_rec *out)
 {
     out->code = record.code;
-    memcpy(out->msg, record.msg, strlen(record.msg) + 1);
+    memcpy(out->msg, mf_err_msg(), strlen(mf_err_msg()) + 1);
 }
 
 void mf_err_restore(const struct mf_err_rec *rec)
 {
+    if (taken && rec->msg[0] == '\0') {
+        return; /* as empty as before, and the text stays */
+    }
+    taken = false;
     record.code = rec->code;
     memmove(record.msg, rec->msg, strnlen(rec->msg, sizeof(record.msg) - 1) + 1);
     record.msg[sizeof(record.msg) - 1] = '\0';

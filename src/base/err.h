@@ -37,6 +37,9 @@ int mf_err_nomem(size_t bytes, const char *what) __attribute__((cold));
 void mf_err_clear(void);
 /** Never NULL; "" when there is none. Borrowed until the thread records another error. */
 const char *mf_err_msg(void);
+/** The same, and the record is empty afterwards; the text stays readable until the thread records
+ * another error. */
+const char *mf_err_take(void);
 int mf_err_code(void);
 void mf_err_save(struct mf_err_rec *out);
 void mf_err_restore(const struct mf_err_rec *rec);

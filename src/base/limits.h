@@ -15,6 +15,10 @@
 #define MF_BATCH_MAX        (1u << 24)    /* elements of one batch */
 #define MF_COPY_THREADS_MAX 16u           /* threads that share one large copy */
 #define MF_USER_REGIONS_MAX 4096u         /* registered user buffers of one pool */
+#define MF_TAG_MAX          30u           /* characters of a tag */
+#define MF_TAG_PAIRS_MAX    20u           /* tags that one rank may have operators with */
+#define MF_REQUESTS_MAX     16384u        /* requests of one process that are not freed */
+#define MF_PREPARED_MAX     4096u         /* prepared batches of one process */
 #define MF_PAGE_LARGE       (2ull << 20)  /* sizes given to a pool are multiples of this */
 #define MF_DRAM_LOCAL_MAX   (2ull << 40)  /* DRAM of one rank */
 #define MF_HBM_LOCAL_MAX    (64ull << 30) /* HBM of one rank */

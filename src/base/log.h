@@ -37,6 +37,7 @@ enum mf_alarm_code {
     MF_ALARM_STORE_LOST = 1,   /* the control plane cannot be reached; data plane goes on */
     MF_ALARM_PEER_DEAD = 2,    /* a rank died or was declared dead */
     MF_ALARM_SELF_EXPIRED = 3, /* this rank was declared dead */
+    MF_ALARM_MEMORY_SHORT = 4, /* no memory for a pool */
 };
 
 #define MF_LOG_INIT          \

@@ -16,7 +16,7 @@
 /* How long mf_loop_call sleeps between two looks at its work; a wake-up comes long before. */
 #define CALL_LOOK_MS 1000u
 /* Descriptors that an event base takes. */
-#define BASE_FDS 6u
+#define BASE_FDS 7u
 
 struct work {
     void (*fn)(void *arg);
@@ -159,6 +159,10 @@ static int create_base(struct mf_loop *loop, const char *name)
     }
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
     event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
+    /* Its usual clock moves in steps of 4 ms and is read once a turn: a timer then often wakes the
+     * thread too early, and again. */
+    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+    event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME);
     loop->base = event_base_new_with_config(config);
     event_config_free(config);
     if (!loop->base) {

@@ -119,6 +119,7 @@ static int open_store(struct mf_ctx *ctx, const struct mf_ctx_cfg *cfg, uint64_t
         .loop = ctx->loop,
         .session_id = ctx->identity.incarnation,
         .session_ms = (uint32_t)mf_config_u64(ctx->config, MF_OPT_STORE_SESSION_MS),
+        .trace = ctx->threads->trace,
         .request_ms = (uint32_t)mf_config_u64(ctx->config, MF_OPT_STORE_REQUEST_MS),
         .on_session = on_session,
         .on_session_arg = ctx,
@@ -263,8 +264,10 @@ static int open_transport(struct mf_ctx *ctx, const struct mf_transport_entry *e
     }
     tp->ctx = ctx;
     tp->entry = entry;
-    mf_host_init(tp);
-    int rc = entry->ops.open(&tp->host, &tp->tp);
+    int rc = mf_host_init(tp);
+    if (rc == SMEM_OK) {
+        rc = entry->ops.open(&tp->host, &tp->tp);
+    }
     if (rc != SMEM_OK) {
         mf_free(tp);
         return mf_err_in(rc, "transport %s", entry->ops.name);
@@ -391,6 +394,7 @@ void mf_ctx_close(struct mf_ctx *ctx)
         ctx->tps[i]->entry->ops.close(ctx->tps[i]->tp);
         mf_free(ctx->tps[i]);
     }
+    mf_ctx_alarms_end(ctx);
     mf_store_close(ctx->store, mf_ctx_store_deadline(ctx));
     if (ctx->loop != NULL) {
         mf_loop_destroy(ctx->loop);

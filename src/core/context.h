@@ -76,7 +76,9 @@ struct mf_ctx {
     uint32_t restore_tries;    /* of the loop's thread */
 
     _Atomic bool store_lost;
-    _Atomic bool expired; /* this rank was declared dead: nothing of it works any more */
+    _Atomic bool expired;          /* this rank was declared dead: nothing of it works any more */
+    _Atomic uint32_t dead_members; /* of all pools, whose alarm stands */
+    _Atomic bool memory_short;     /* that alarm stands */
 };
 
 /** Meet the other ranks: host or reach the store, agree on the world, claim a rank, open the
@@ -89,6 +91,12 @@ void mf_ctx_close(struct mf_ctx *ctx);
 int mf_ctx_check(const struct mf_ctx *ctx);
 /** This rank was declared dead. */
 void mf_ctx_expire(struct mf_ctx *ctx, const char *why);
+
+/** How the last try to get memory for a pool ended: raises or ends the alarm; the sentence of a
+ * failure is the thread's. */
+void mf_ctx_memory(struct mf_ctx *ctx, int rc);
+/** The context ends, and with it what its alarms were about. */
+void mf_ctx_alarms_end(struct mf_ctx *ctx);
 
 /** For requests to the store that nobody needs when this rank goes: a second from now, 0 when the
  * store cannot be reached at present. */

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/plugin.h"
 #include "core/pool.h"
+#include "xcopy/checksum.h"
 
 static struct mf_ctx *ctx_of(void *arg)
 {
@@ -26,6 +27,25 @@ static void host_copy(void *arg, void *dst, const void *src, size_t size)
 static void host_copy_bulk(void *arg, void *dst, const void *src, size_t size)
 {
     mf_cpu_copy_bulk(ctx_of(arg)->copier, dst, src, size);
+}
+
+static int host_copy_checked(void *arg, struct mf_xfer *x, uint64_t offset, void *dst,
+                             const void *src, size_t size)
+{
+    struct mf_ctx *ctx = ctx_of(arg);
+    struct mf_checksum_bad bad;
+    x->flags |= MF_XFER_CHECKED;
+    if (mf_checksum_copy(ctx->copier, dst, src, size, &bad)) {
+        return SMEM_OK;
+    }
+    const struct mf_segment *segment = x->dst_seg ? x->dst_seg : x->src_seg;
+    struct mf_pool *pool = segment ? mf_ctx_pool_get(ctx, segment->desc.pool) : NULL;
+    bad.offset += offset;
+    int rc = mf_checksum_err(pool ? &pool->table.layout : NULL, x, &bad);
+    if (pool != NULL) {
+        mf_pool_put(pool);
+    }
+    return rc;
 }
 
 static int host_place(void *arg, const struct mf_segment_desc *desc, uint64_t *host)
@@ -184,9 +204,25 @@ static void host_unwatch_fd(void *arg, void *handle)
     }
 }
 
-void mf_host_init(struct mf_tp *tp)
+/* Whether peers' DRAM is mapped: the option peer.map. */
+static int peer_map_flags(const struct mf_config *config, uint32_t *flags)
+{
+    const char *text = mf_config_str(config, MF_OPT_PEER_MAP);
+    *flags = strcmp(text, "never") == 0 ? MF_HOST_PEERS_UNMAPPED : 0;
+    return *flags || strcmp(text, "auto") == 0
+               ? SMEM_OK
+               : mf_err(SMEM_INVALID_PARAM, "option peer.map is \"%s\": auto and never are allowed",
+                        text);
+}
+
+int mf_host_init(struct mf_tp *tp)
 {
     struct mf_ctx *ctx = tp->ctx;
+    uint32_t flags = 0;
+    int rc = peer_map_flags(ctx->config, &flags);
+    if (rc != SMEM_OK) {
+        return rc;
+    }
     mf_plugin_host_init(&tp->plugin, ctx->env);
     tp->host = (struct mf_transport_host){
         .size = sizeof(tp->host),
@@ -209,5 +245,8 @@ void mf_host_init(struct mf_tp *tp)
         .peer_dead = host_peer_dead,
         .watch_fd = host_watch_fd,
         .unwatch_fd = host_unwatch_fd,
+        .copy_checked = mf_config_u64(ctx->config, MF_OPT_COPY_CHECKSUM) ? host_copy_checked : NULL,
+        .flags = flags,
     };
+    return SMEM_OK;
 }

@@ -6,7 +6,8 @@
 
 #include "core/context.h"
 
-/** Fill tp->plugin and tp->host; tp->ctx is set. */
-void mf_host_init(struct mf_tp *tp);
+/** Fill tp->plugin and tp->host; tp->ctx is set. SMEM_INVALID_PARAM: an option has no such value.
+ */
+int mf_host_init(struct mf_tp *tp);
 
 #endif

@@ -90,6 +90,17 @@ int mf_members_put(struct mf_members *members, uint32_t rank, const void *record
     return SMEM_OK;
 }
 
+bool mf_members_has_grown(const struct mf_members *members, uint32_t rank, const void *record,
+                          size_t len)
+{
+    struct mf_rec_member rec;
+    const struct mf_member *m = rank < members->world ? &members->v[rank] : NULL;
+    return m != NULL && m->state == MF_MEMBER_JOINED &&
+           mf_rec_get_member(record, len, &rec) == SMEM_OK &&
+           rec.identity.incarnation == m->record.identity.incarnation &&
+           (rec.hbm_bytes > m->record.hbm_bytes || rec.dram_bytes > m->record.dram_bytes);
+}
+
 void mf_members_delete(struct mf_members *members, uint32_t rank, bool expired, uint64_t now_ns,
                        struct mf_member_change *change)
 {

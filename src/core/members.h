@@ -18,11 +18,13 @@ enum mf_member_state {
 
 struct mf_member {
     enum mf_member_state state;
-    bool attached;       /* its segments are known here */
-    bool in_sync;        /* named since the last SYNC_BEGIN */
-    uint64_t missing_ns; /* joined, but not named by the last snapshot: since when; else 0 */
-    uint64_t asked_ns;   /* when the store was last asked for it by name */
-    uint64_t changed_ns; /* when the state changed */
+    bool alarmed;            /* the alarm of its death stands; kept by core */
+    bool attached;           /* its segments are known here: */
+    uint64_t attached_bytes; /* all of them when it gave so much */
+    bool in_sync;            /* named since the last SYNC_BEGIN */
+    uint64_t missing_ns;     /* joined, but not named by the last snapshot: since when; else 0 */
+    uint64_t asked_ns;       /* when the store was last asked for it by name */
+    uint64_t changed_ns;     /* when the state changed */
     struct mf_rec_member record;
     char why[128]; /* of LEFT and DEAD */
 };
@@ -63,6 +65,9 @@ void mf_members_fini(struct mf_members *members);
  */
 int mf_members_put(struct mf_members *members, uint32_t rank, const void *record, size_t len,
                    uint64_t now_ns, struct mf_member_change *change);
+/** Does the record name a joined member as it is known, but for more memory that it gives? */
+bool mf_members_has_grown(const struct mf_members *members, uint32_t rank, const void *record,
+                          size_t len);
 /** Its record is gone: by its own hand, or (expired) because its session has ended. */
 void mf_members_delete(struct mf_members *members, uint32_t rank, bool expired, uint64_t now_ns,
                        struct mf_member_change *change);

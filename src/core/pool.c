@@ -107,9 +107,10 @@ static int create_all(struct mf_pool *pool)
                                   .rank = ctx->rank,
                                   .world = ctx->world,
                                   .max_hbm = pool->max_bytes[MF_KIND_HBM],
-                                  .max_dram = pool->max_bytes[MF_KIND_DRAM]};
+                                  .max_dram = pool->max_bytes[MF_KIND_DRAM],
+                                  .wide = pool->wide};
     int rc = choose_transports(pool);
-    if (rc == SMEM_OK && pool->own_bytes[MF_KIND_HBM] > 0 && ctx->dev == NULL) {
+    if (rc == SMEM_OK && atomic_load(&pool->own_bytes[MF_KIND_HBM]) > 0 && ctx->dev == NULL) {
         rc = mf_dev_none(ctx->env, ctx->config, mf_config_str(ctx->config, MF_OPT_DEVICE));
     }
     if (rc == SMEM_OK) {
@@ -131,9 +132,13 @@ static int create_all(struct mf_pool *pool)
         pool->placed = mf_calloc(ctx->world, sizeof(*pool->placed), "peers with a place");
         rc = pool->changes == NULL || pool->placed == NULL ? SMEM_MALLOC_FAILED
                                                            : mf_pool_memory_create(pool);
+        mf_ctx_memory(ctx, rc);
     }
     if (rc == SMEM_OK) {
         rc = mf_pool_queue_create(pool);
+    }
+    if (rc == SMEM_OK) {
+        rc = mf_pool_requests_create(pool);
     }
     return rc;
 }
@@ -148,14 +153,25 @@ int mf_pool_create(struct mf_ctx *ctx, const struct mf_pool_cfg *cfg, struct mf_
     }
     pool->ctx = ctx;
     pool->id = cfg->id;
-    pool->data_ops = cfg->data_ops;
+    pool->tags = cfg->tags;
+    if (cfg->tags.count == 0) {
+        rc = mf_tags_parse("", 1, "", 1, cfg->data_ops, &pool->tags);
+    }
+    pool->data_ops = pool->tags.all;
     pool->numa_node = cfg->numa_node;
+    pool->wide = cfg->wide;
     memcpy(pool->max_bytes, cfg->max_bytes, sizeof(pool->max_bytes));
-    memcpy(pool->own_bytes, cfg->own_bytes, sizeof(pool->own_bytes));
+    for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
+        atomic_init(&pool->own_bytes[kind], cfg->own_bytes[kind]); /* wanted; then what there is */
+    }
+    pool->dram_fd = cfg->has_fd ? cfg->dram_fd : -1;
+    pool->best_effort = cfg->best_effort;
+    pool->map_host_va = cfg->map_host_va;
     mf_mutex_init(&pool->op_lock, MF_RANK_CORE);
     mf_mutex_init(&pool->lock, MF_RANK_POOL);
     mf_mutex_init(&pool->table_lock, MF_RANK_LEAF);
     mf_cond_init(&pool->changed);
+    mf_notify_init(&pool->notify, ctx->env, ctx->world);
     pool->space = (struct mf_xcopy_space){
         .env = ctx->env,
         .table = &pool->table,
@@ -164,10 +180,11 @@ int mf_pool_create(struct mf_ctx *ctx, const struct mf_pool_cfg *cfg, struct mf_
         .pool = pool->id,
         .self = ctx->rank,
         .copy_wait_ms = (uint32_t)mf_config_u64(ctx->config, MF_OPT_COPY_WAIT_MS),
-        .resolve = mf_pool_resolve,
+        .checked = mf_config_u64(ctx->config, MF_OPT_COPY_CHECKSUM) != 0,
+        .resolve = mf_pool_seek,
         .arg = pool,
     };
-    rc = enter_list(pool);
+    rc = rc == SMEM_OK ? enter_list(pool) : rc;
     if (rc == SMEM_OK) {
         rc = create_all(pool);
     }
@@ -175,7 +192,7 @@ int mf_pool_create(struct mf_ctx *ctx, const struct mf_pool_cfg *cfg, struct mf_
         struct mf_err_rec saved;
         mf_err_in(rc, "create pool %u on rank %u", cfg->id, ctx->rank);
         mf_err_save(&saved);
-        mf_pool_destroy(pool);
+        (void)mf_pool_destroy(pool);
         mf_err_restore(&saved);
         return rc;
     }
@@ -183,20 +200,46 @@ int mf_pool_create(struct mf_ctx *ctx, const struct mf_pool_cfg *cfg, struct mf_
     return SMEM_OK;
 }
 
-void mf_pool_destroy(struct mf_pool *pool)
+int mf_pool_destroy(struct mf_pool *pool)
 {
     struct mf_ctx *ctx = pool->ctx;
     uint64_t until_ns = mf_deadline_ns(ctx->env, pool->space.copy_wait_ms);
+    if (mf_pool_stop_handler(pool) != SMEM_OK) {
+        mf_log(ctx->env->log, MF_LOG_ERROR, AREA, "pool %u is not freed: %s", pool->id,
+               mf_err_msg());
+        return SMEM_RES_IN_USE;
+    }
     if (pool->queue != NULL && mf_queue_destroy(pool->queue, until_ns) != SMEM_OK) {
         /* The copy that hangs would use freed memory: the pool stays, and its id is taken. */
         mf_log(ctx->env->log, MF_LOG_ERROR, AREA, "pool %u is not freed: %s", pool->id,
                mf_err_msg());
-        return;
+        return SMEM_RES_IN_USE;
     }
-    if (mf_pool_leave(pool, true) != SMEM_OK) {
+    pool->queue = NULL;
+    if (mf_stream_jobs_destroy(pool->streams, until_ns) != SMEM_OK) {
+        mf_log(ctx->env->log, MF_LOG_ERROR, AREA, "pool %u is not freed: %s", pool->id,
+               mf_err_msg());
+        return SMEM_RES_IN_USE;
+    }
+    pool->streams = NULL;
+    if (mf_req_engine_destroy(pool->requests, until_ns) != SMEM_OK) {
+        mf_log(ctx->env->log, MF_LOG_ERROR, AREA, "pool %u is not freed: %s", pool->id,
+               mf_err_msg());
+        return SMEM_RES_IN_USE;
+    }
+    pool->requests = NULL;
+    int rc = mf_pool_leave(pool, true);
+    if (rc == SMEM_RES_IN_USE) {
+        /* Bytes of a peer may still land in memory of the user: never said to be over. */
+        mf_log(ctx->env->log, MF_LOG_ERROR, AREA, "pool %u is not freed: %s", pool->id,
+               mf_err_msg());
+        return rc;
+    }
+    if (rc != SMEM_OK) {
         mf_log(ctx->env->log, MF_LOG_WARN, AREA, "destroy pool %u: %s", pool->id, mf_err_msg());
     }
     leave_list(pool);
+    mf_pool_news_reset(pool);
     mf_pool_detach_all(pool); /* peers that came while the pool could still be found */
     mf_pool_memory_destroy(pool);
     mf_pool_space_close(pool);
@@ -212,18 +255,23 @@ void mf_pool_destroy(struct mf_pool *pool)
     mf_members_fini(&pool->members);
     mf_free(pool->changes);
     mf_free((void *)pool->placed);
+    mf_notify_fini(&pool->notify);
     mf_cond_fini(&pool->changed);
     mf_mutex_fini(&pool->table_lock);
     mf_mutex_fini(&pool->lock);
     mf_mutex_fini(&pool->op_lock);
     mf_free(pool);
+    return SMEM_OK;
 }
 
 void mf_pool_close_fds(struct mf_pool *pool)
 {
     for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
-        if (pool->own[kind].segment.desc.size > 0) {
-            close(pool->own[kind].fd);
+        const struct mf_own *own = atomic_load(&pool->own[kind].first);
+        for (; own != NULL; own = atomic_load(&own->next)) {
+            if (own->made) {
+                close(own->fd);
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ static void detach(struct mf_pool *pool, uint32_t rank, uint64_t incarnation,
 static void apply(struct mf_pool *pool, const struct mf_member_change *change)
 {
     struct mf_log *log = pool->ctx->env->log;
+    struct mf_tracer tracer = mf_tracer_shared(pool->ctx->threads->trace);
     switch (change->kind) {
     case MF_CHANGE_NOTHING:
         break;
@@ -39,16 +40,17 @@ static void apply(struct mf_pool *pool, const struct mf_member_change *change)
         break;
     case MF_CHANGE_DEAD:
     case MF_CHANGE_REPLACED:
-        mf_log_alarm(log, MF_ALARM_PEER_DEAD, "pool %u: rank %u is dead: %s", pool->id,
-                     change->rank,
-                     change->kind == MF_CHANGE_DEAD ? pool->members.v[change->rank].why
-                                                    : "another process has its rank");
+        (void)mf_trace_event(&tracer, MF_POINT_PEER_DEATH, SMEM_OK);
+        mf_pool_news_dead(pool, change->rank,
+                          change->kind == MF_CHANGE_DEAD ? pool->members.v[change->rank].why
+                                                         : "another process has its rank");
         detach(pool, change->rank, change->incarnation, MF_DETACH_DEAD);
         break;
     case MF_CHANGE_REVOKED:
         mf_ctx_expire(pool->ctx, "its record in the config store was removed");
         break;
     }
+    mf_pool_news(pool, change->rank);
 }
 
 /* ---- members that the store has not named again

@@ -36,12 +36,54 @@ static int check_member(struct mf_pool *pool)
                         pool->id);
 }
 
+/* A rank with a tag that has no operator with ours does not come in. It knows our record; before
+ * its own is known here, it alone decides. `ops`: of the transport by which it comes, 0: not known.
+ */
+static int check_tag(struct mf_pool *pool, const struct mf_segment_desc *desc, uint32_t ops)
+{
+    uint32_t mine = UINT32_MAX, theirs = UINT32_MAX;
+    int rc = SMEM_OK;
+    mf_mutex_lock(&pool->lock);
+    const struct mf_member *member = &pool->members.v[desc->owner];
+    if (member->state == MF_MEMBER_JOINED &&
+        member->record.identity.incarnation == desc->incarnation) {
+        rc = mf_pool_allows(pool, desc->owner, &member->record, &mine, &theirs);
+    }
+    mf_mutex_unlock(&pool->lock);
+    if (rc == SMEM_OK && ops != 0 && ((ops & mine) == 0 || (ops & theirs) == 0)) {
+        rc = mf_err(SMEM_ERROR, "rank %u comes by a transport that its tag does not allow",
+                    desc->owner);
+    }
+    return rc;
+}
+
+/* Nothing is mapped over a segment that copies may use. */
+static int check_free(struct mf_pool *pool, const struct mf_segment_desc *desc)
+{
+    mf_mutex_lock(&pool->table_lock);
+    const struct mf_segment *there =
+        mf_gva_table_overlap(&pool->table, (mf_gva){desc->gva}, desc->size);
+    uint64_t gva = there == NULL ? 0 : there->desc.gva;
+    mf_mutex_unlock(&pool->table_lock);
+    return there == NULL ? SMEM_OK
+                         : mf_err(SMEM_DUPLICATED,
+                                  "rank %u announces a segment at 0x%" PRIx64 " of %" PRIu64
+                                  " bytes in pool %u, which overlaps its segment at 0x%" PRIx64,
+                                  desc->owner, desc->gva, desc->size, pool->id, gva);
+}
+
 int mf_pool_place(struct mf_pool *pool, const struct mf_segment_desc *desc, uint64_t *host)
 {
     int rc = check_member(pool);
     *host = 0;
     if (rc == SMEM_OK) {
         rc = check_desc(pool, desc);
+    }
+    if (rc == SMEM_OK) {
+        rc = check_tag(pool, desc, 0);
+    }
+    if (rc == SMEM_OK) {
+        rc = check_free(pool, desc);
     }
     if (rc == SMEM_OK) {
         atomic_store(&pool->placed[desc->owner], desc->incarnation);
@@ -63,6 +105,9 @@ int mf_pool_segment_up(struct mf_pool *pool, struct mf_segment *segment)
     int rc = check_desc(pool, &segment->desc);
     if (rc == SMEM_OK) {
         rc = check_member(pool);
+    }
+    if (rc == SMEM_OK) {
+        rc = check_tag(pool, &segment->desc, segment->ops->data_ops);
     }
     if (rc != SMEM_OK) {
         return rc;

@@ -10,50 +10,6 @@
 #define AREA        "core"
 #define LAST_TRY_NS (100 * MF_NS_PER_MS)
 
-/* ---- this rank's segments
- * ------------------------------------------------------------------------------ */
-
-static int publish_all(struct mf_pool *pool)
-{
-    for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
-        struct mf_own *own = &pool->own[kind];
-        struct mf_publish pub = {.segment = &own->segment, .fd = own->fd, .fd_offset = 0};
-        for (uint32_t i = 0; own->segment.desc.size > 0 && i < pool->tp_count; i++) {
-            const struct mf_tp *tp = pool->tps[i];
-            uint32_t needs = kind == MF_KIND_HBM ? MF_CAP_DEVICE : MF_CAP_HOST;
-            if ((tp->entry->ops.caps & needs) == 0) {
-                continue;
-            }
-            int rc = tp->entry->ops.publish(tp->tp, &pub);
-            if (rc != SMEM_OK) {
-                return mf_err_in(rc, "transport %s", tp->entry->ops.name);
-            }
-            own->segment.ops = &tp->entry->ops; /* the complete table, not the plug-in's own */
-        }
-    }
-    return SMEM_OK;
-}
-
-/* Pages of ours are given back and late bytes land in the orphan, so that a peer that does not
- * finish is no reason to fail. */
-static void withdraw_all(struct mf_pool *pool)
-{
-    uint64_t deadline_ns =
-        mf_deadline_ns(pool->ctx->env, mf_config_u64(pool->ctx->config, MF_OPT_FENCE_MS));
-    for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
-        struct mf_own *own = &pool->own[kind];
-        for (uint32_t i = 0; own->segment.desc.size > 0 && i < pool->tp_count; i++) {
-            const struct mf_tp *tp = pool->tps[i];
-            uint32_t needs = kind == MF_KIND_HBM ? MF_CAP_DEVICE : MF_CAP_HOST;
-            if ((tp->entry->ops.caps & needs) != 0 &&
-                tp->entry->ops.withdraw(tp->tp, &own->segment, deadline_ns) != SMEM_OK) {
-                mf_log(pool->ctx->env->log, MF_LOG_WARN, AREA, "pool %u: %s", pool->id,
-                       mf_err_msg());
-            }
-        }
-    }
-}
-
 /* A peer may have come before its record did, so that the members alone do not tell who is here. */
 void mf_pool_detach_all(struct mf_pool *pool)
 {
@@ -82,14 +38,17 @@ static void member_key(const struct mf_pool *pool, char *key, size_t len)
     snprintf(key, len, "pool/%u/m/%u", pool->id, pool->ctx->rank);
 }
 
-static int announce(struct mf_pool *pool, uint64_t deadline_ns)
+int mf_pool_announce(struct mf_pool *pool, uint64_t deadline_ns)
 {
     char key[64];
     uint8_t buf[MF_RECORD_MAX];
     struct mf_rec_member record = {.identity = pool->ctx->identity,
-                                   .hbm_bytes = pool->own_bytes[MF_KIND_HBM],
-                                   .dram_bytes = pool->own_bytes[MF_KIND_DRAM],
-                                   .count = pool->tp_count};
+                                   .hbm_bytes = atomic_load(&pool->own_bytes[MF_KIND_HBM]),
+                                   .dram_bytes = atomic_load(&pool->own_bytes[MF_KIND_DRAM]),
+                                   .count = pool->tp_count,
+                                   .tag_count = pool->tags.count};
+    memcpy(record.tag, pool->tags.own, sizeof(record.tag));
+    memcpy(record.tags, pool->tags.pair, sizeof(record.tags));
     for (uint32_t i = 0; i < pool->tp_count; i++) {
         record.endpoint[i] = pool->tps[i]->endpoint;
     }
@@ -153,6 +112,19 @@ static bool is_member(struct mf_pool *pool, uint32_t rank)
     return joined;
 }
 
+/* A member whose tag has no operator with this rank's is none of our business. */
+static bool is_allowed(struct mf_pool *pool, uint32_t rank)
+{
+    struct mf_err_rec before;
+    uint32_t mine = 0, theirs = 0;
+    mf_err_save(&before);
+    mf_mutex_lock(&pool->lock);
+    int rc = mf_pool_allows(pool, rank, &pool->members.v[rank].record, &mine, &theirs);
+    mf_mutex_unlock(&pool->lock);
+    mf_err_restore(&before);
+    return rc == SMEM_OK;
+}
+
 /* Reach one member. One that is stopped or dying gets the time in which the store would notice, one
  * that lives and cannot be reached fails the join: its memory would be missing silently. */
 static int attach_member(struct mf_pool *pool, uint32_t rank, uint64_t deadline_ns)
@@ -184,7 +156,7 @@ static int attach_members(struct mf_pool *pool, uint64_t deadline_ns)
     int rc = SMEM_OK;
     for (uint32_t i = 1; rc == SMEM_OK && i < ctx->world && left > 0; i++) {
         uint32_t rank = (ctx->rank + i) % ctx->world;
-        if (is_member(pool, rank)) {
+        if (is_member(pool, rank) && is_allowed(pool, rank)) {
             left--;
             rc = attach_member(pool, rank, deadline_ns);
         }
@@ -195,11 +167,12 @@ static int attach_members(struct mf_pool *pool, uint64_t deadline_ns)
 static int join_all(struct mf_pool *pool, uint64_t deadline_ns)
 {
     int rc = mf_pool_memory_populate(pool);
+    mf_ctx_memory(pool->ctx, rc);
     if (rc == SMEM_OK) {
-        rc = publish_all(pool);
+        rc = mf_pool_publish_all(pool);
     }
     if (rc == SMEM_OK) {
-        rc = announce(pool, deadline_ns);
+        rc = mf_pool_announce(pool, deadline_ns);
     }
     if (rc == SMEM_OK) {
         rc = watch(pool, deadline_ns);
@@ -211,17 +184,46 @@ static int join_all(struct mf_pool *pool, uint64_t deadline_ns)
 }
 
 /* Everything that a join, whole or half, has done; the memory stays as it is. deadline_ns 0: the
- * store is not told, its end of our session will tell the others. */
-static int undo_join(struct mf_pool *pool, uint64_t deadline_ns)
+ * store is not told, its end of our session will tell the others. SMEM_RES_IN_USE with *in_use: not
+ * all of it could be undone, but may be if called again. */
+static int undo_join(struct mf_pool *pool, uint64_t deadline_ns, bool *in_use)
 {
+    struct mf_err_rec saved;
     unwatch(pool);
-    withdraw_all(pool);
+    *in_use = mf_pool_withdraw_all(pool) != SMEM_OK;
+    mf_err_save(&saved);
     int rc = retract(pool, deadline_ns);
     mf_pool_detach_all(pool);
-    mf_mutex_lock(&pool->lock);
-    mf_members_reset(&pool->members);
-    mf_mutex_unlock(&pool->lock);
-    return rc;
+    mf_pool_news_reset(pool);
+    if (!*in_use) {
+        return rc;
+    }
+    mf_err_restore(&saved);
+    return mf_err_in(SMEM_RES_IN_USE,
+                     "the memory of dramShmFd may still be written to, call smem_bm_leave again");
+}
+
+int mf_pool_refuse_leaving(const struct mf_pool *pool)
+{
+    return mf_err(SMEM_RES_IN_USE,
+                  "rank %u has not left pool %u yet, since a peer may still write to the memory of "
+                  "dramShmFd: call smem_bm_leave until it succeeds",
+                  pool->ctx->rank, pool->id);
+}
+
+/* The sentence of what went wrong stays. */
+static void give_up_join(struct mf_pool *pool)
+{
+    struct mf_err_rec saved;
+    bool in_use;
+    mf_err_save(&saved);
+    atomic_store(&pool->state, MF_POOL_LEAVING); /* no peer comes any more */
+    (void)undo_join(pool, mf_ctx_store_deadline(pool->ctx), &in_use);
+    if (!in_use) {
+        (void)mf_pool_memory_renew(pool, false);
+        atomic_store(&pool->state, MF_POOL_CREATED);
+    }
+    mf_err_restore(&saved);
 }
 
 int mf_pool_join(struct mf_pool *pool)
@@ -230,23 +232,33 @@ int mf_pool_join(struct mf_pool *pool)
     uint64_t deadline_ns = mf_deadline_ns(ctx->env, ctx->op_ms);
     int rc = mf_ctx_check(ctx);
     mf_mutex_lock(&pool->op_lock);
-    if (rc == SMEM_OK && atomic_load(&pool->state) != MF_POOL_JOINED) {
+    if (rc == SMEM_OK && atomic_load(&pool->state) == MF_POOL_LEAVING) {
+        rc = mf_pool_refuse_leaving(pool);
+    } else if (rc == SMEM_OK && atomic_load(&pool->state) != MF_POOL_JOINED) {
         atomic_store(&pool->state, MF_POOL_JOINING);
         rc = join_all(pool, deadline_ns);
         if (rc == SMEM_OK) {
             atomic_store(&pool->state, MF_POOL_JOINED);
         } else {
-            struct mf_err_rec saved;
-            mf_err_save(&saved);
-            atomic_store(&pool->state, MF_POOL_LEAVING); /* no peer comes any more */
-            (void)undo_join(pool, mf_ctx_store_deadline(ctx));
-            (void)mf_pool_memory_renew(pool, false);
-            atomic_store(&pool->state, MF_POOL_CREATED);
-            mf_err_restore(&saved);
+            give_up_join(pool);
         }
     }
     mf_mutex_unlock(&pool->op_lock);
     return rc == SMEM_OK ? rc : mf_err_in(rc, "join pool %u as rank %u", pool->id, ctx->rank);
+}
+
+static int leave(struct mf_pool *pool, bool last, uint64_t deadline_ns)
+{
+    bool in_use;
+    atomic_store(&pool->state, MF_POOL_LEAVING);
+    int rc = undo_join(pool, deadline_ns, &in_use);
+    if (in_use) {
+        return rc;
+    }
+    int renewed = mf_pool_memory_renew(pool, last);
+    mf_ctx_memory(pool->ctx, renewed);
+    atomic_store(&pool->state, MF_POOL_CREATED);
+    return rc != SMEM_OK ? rc : renewed;
 }
 
 int mf_pool_leave(struct mf_pool *pool, bool last)
@@ -258,12 +270,11 @@ int mf_pool_leave(struct mf_pool *pool, bool last)
         deadline_ns = mf_ctx_store_deadline(ctx);
     }
     mf_mutex_lock(&pool->op_lock);
-    if (atomic_load(&pool->state) == MF_POOL_JOINED) {
-        atomic_store(&pool->state, MF_POOL_LEAVING);
-        rc = undo_join(pool, deadline_ns);
-        int renewed = mf_pool_memory_renew(pool, last);
-        rc = rc != SMEM_OK ? rc : renewed;
-        atomic_store(&pool->state, MF_POOL_CREATED);
+    if (atomic_load(&pool->state) != MF_POOL_CREATED) {
+        if (!last) {
+            mf_req_engine_drop(pool->requests);
+        }
+        rc = leave(pool, last, deadline_ns);
     }
     mf_mutex_unlock(&pool->op_lock);
     return rc == SMEM_OK ? rc : mf_err_in(rc, "leave pool %u as rank %u", pool->id, ctx->rank);

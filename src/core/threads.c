@@ -58,12 +58,14 @@ int mf_threads_take(struct mf_threads *threads, struct mf_thread **out)
             rc = SMEM_MALLOC_FAILED;
         } else {
             mf_lanes_init(&thread->lanes);
+            thread->home = mf_tracer_own(threads->trace);
             threads->v[count] = thread;
             atomic_store_explicit(&threads->count, count + 1, memory_order_release);
         }
     }
     if (thread != NULL) {
         thread->taken = true;
+        thread->tracer = thread->home;
         thread->owner = pthread_self();
     }
     mf_mutex_unlock(&threads->lock);

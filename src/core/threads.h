@@ -13,11 +13,14 @@
 
 #include "base/env.h"
 #include "base/thread.h"
+#include "trace/trace.h"
 #include "xcopy/xcopy.h"
 
 /** One thread that copies. Used by that thread alone, except for `call`. */
 struct mf_thread {
     _Alignas(128) _Atomic uint64_t call; /* odd: inside a call; changes with every call */
+    struct mf_tracer tracer;             /* {0} while its calls are not counted */
+    struct mf_tracer home;               /* where it counts otherwise; its own for life */
     struct mf_lanes lanes;
     uint64_t lanes_of; /* number of the context that the lanes belong to; 0: none */
     bool taken;
@@ -27,7 +30,8 @@ struct mf_thread {
 /** All threads of a process. */
 struct mf_threads {
     const struct mf_env *env;
-    struct mf_mutex lock; /* guards taken, count and the pointers; rank MF_RANK_LEAF */
+    struct mf_trace *trace; /* NULL: off; set before the first entry is taken */
+    struct mf_mutex lock;   /* guards taken, count and the pointers; rank MF_RANK_LEAF */
     struct mf_thread *v[MF_THREADS_MAX];
     _Atomic uint32_t count; /* of v; only grows */
     bool fenced;            /* no membarrier here: calls pay for the order themselves */

@@ -213,6 +213,44 @@ uint64_t mf_memory_available_in(const char *root, char *why, size_t why_len)
     return least.bytes;
 }
 
+/* Free pages, and page cache that goes when memory is needed. */
+uint64_t mf_node_available_in(const char *root, int node, char *why, size_t why_len)
+{
+    static const char *const parts[] = {"MemFree", "Active(file)", "Inactive(file)"};
+    char path[64];
+    uint64_t bytes = 0;
+    snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", node);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        char key[48];
+        uint64_t kib;
+        FILE *file = open_in(root, path);
+        snprintf(key, sizeof(key), "Node %d %s", node, parts[i]);
+        bool found = file && find_number(file, key, &kib);
+        if (file) {
+            fclose(file);
+        }
+        if (!found) {
+            return UINT64_MAX;
+        }
+        bytes += kib * 1024;
+    }
+    snprintf(why, why_len, "%s", path);
+    return bytes;
+}
+
+uint64_t mf_memory_available_on(int node, char *why, size_t why_len)
+{
+    char on_node[128];
+    uint64_t all = mf_memory_available(why, why_len);
+    uint64_t bytes =
+        node < 0 ? UINT64_MAX : mf_node_available_in("", node, on_node, sizeof(on_node));
+    if (bytes < all) {
+        snprintf(why, why_len, "%s", on_node);
+        return bytes;
+    }
+    return all;
+}
+
 uint64_t mf_memory_available(char *why, size_t why_len)
 {
     return mf_memory_available_in("", why, why_len);

@@ -16,6 +16,8 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "gva/available.h"
+#include "gva/memory_priv.h"
 
 #ifndef MFD_HUGE_2MB
 #define MFD_HUGE_2MB (21u << 26)
@@ -24,6 +26,7 @@
 #define SEALS         (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define NAME_MAX_LEN  64
 #define NUMA_NODE_MAX 1024
+#define FIT_SPARE     16 /* what is taken leaves this part of the memory to others */
 
 enum huge_mode { HUGE_AUTO, HUGE_NEVER, HUGE_REQUIRE };
 
@@ -93,8 +96,7 @@ static bool is_switched_on(const char *path, bool *inherits)
     return on;
 }
 
-/* Does the kernel give transparent huge pages to shared memory that asks for them? */
-static bool shmem_thp(void)
+bool mf_memory_shmem_thp(void)
 {
     bool inherits;
     bool on = is_switched_on("/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/shmem_enabled",
@@ -105,23 +107,28 @@ static bool shmem_thp(void)
     return on;
 }
 
-/* Growing a file past this limit raises a signal. */
-static int check_file_limit(const struct mf_memory_cfg *cfg)
+static uint64_t file_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-        cfg->size > limit.rlim_cur) {
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur
+                                                                                   : UINT64_MAX;
+}
+
+int mf_memory_check_file_limit(const struct mf_memory_cfg *cfg)
+{
+    uint64_t limit = file_limit();
+    if (cfg->size > limit) {
         return mf_err(SMEM_NO_RESOURCES,
                       "%s: %" PRIu64 " bytes are more than the limit of a file's size, %" PRIu64
                       ": raise it (ulimit -f)",
-                      cfg->what, cfg->size, (uint64_t)limit.rlim_cur);
+                      cfg->what, cfg->size, limit);
     }
     return SMEM_OK;
 }
 
 /* The policy belongs to the memory, not to this mapping of it; a huge page mapping also sets the
  * pages aside. Both outlive the mapping. */
-static int settle(const struct mf_memory_cfg *cfg, int fd)
+int mf_memory_settle(const struct mf_memory_cfg *cfg, int fd)
 {
     void *at = mmap(NULL, cfg->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED) {
@@ -161,7 +168,7 @@ static int create_file(const struct mf_memory_cfg *cfg, unsigned flags, int *out
     } else if (fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
         rc = mf_err_sys(SMEM_ERROR, errno, "%s: seal the memfd", cfg->what);
     } else {
-        rc = settle(cfg, fd);
+        rc = mf_memory_settle(cfg, fd);
     }
     if (rc) {
         close(fd);
@@ -181,7 +188,7 @@ int mf_memory_create(const struct mf_memory_cfg *cfg, struct mf_memory *out)
     }
     int rc = huge_mode(cfg->config, &mode);
     if (rc == SMEM_OK) {
-        rc = check_file_limit(cfg);
+        rc = mf_memory_check_file_limit(cfg);
     }
     if (rc) {
         return rc;
@@ -200,8 +207,55 @@ int mf_memory_create(const struct mf_memory_cfg *cfg, struct mf_memory *out)
                       " are free: raise vm.nr_hugepages, or set MF_SEGMENT_HUGE=auto",
                       cfg->what, cfg->size, free_bytes);
     }
-    out->pages = shmem_thp() ? MF_PAGES_THP : MF_PAGES_PLAIN;
+    out->pages = mf_memory_shmem_thp() ? MF_PAGES_THP : MF_PAGES_PLAIN;
     return create_file(cfg, 0, &out->fd);
+}
+
+uint64_t mf_memory_fit(const struct mf_memory_cfg *cfg, char *why, size_t why_len)
+{
+    enum huge_mode mode = HUGE_AUTO;
+    if (huge_mode(cfg->config, &mode) != SMEM_OK) {
+        return cfg->size; /* create says what is wrong */
+    }
+    uint64_t huge = mode == HUGE_NEVER ? 0 : huge_free_bytes(cfg->numa_node);
+    uint64_t fit = huge;
+    uint64_t limit = file_limit();
+    snprintf(why, why_len, "%" PRIu64 " bytes of 2 MiB pages are free", huge);
+    if (huge < cfg->size && mode != HUGE_REQUIRE) {
+        char least[256];
+        uint64_t available = mf_memory_available_on(cfg->numa_node, least, sizeof(least));
+        fit = available < cfg->size ? available - available / FIT_SPARE : cfg->size;
+        fit = fit < huge ? huge : fit;
+        snprintf(why, why_len, "%" PRIu64 " may still be allocated, says %s", available, least);
+    }
+    if (limit < fit && limit < cfg->size) {
+        fit = limit;
+        snprintf(why, why_len, "%" PRIu64 " are the limit of a file's size (ulimit -f)", limit);
+    }
+    return (fit < cfg->size ? fit : cfg->size) / MF_PAGE_LARGE * MF_PAGE_LARGE;
+}
+
+int mf_memory_check_node(int node)
+{
+    char path[96];
+    char nodes[256] = "0";
+    snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+    if (node < 0 || access(path, F_OK) == 0) {
+        return SMEM_OK;
+    }
+    FILE *file = fopen("/sys/devices/system/node/online", "re");
+    if (file) {
+        if (fgets(nodes, sizeof(nodes), file)) {
+            nodes[strcspn(nodes, "\n")] = '\0';
+        }
+        fclose(file);
+    }
+    /* A kernel without NUMA has one node and no folder for it. */
+    return node == 0 ? SMEM_OK
+                     : mf_err(SMEM_INVALID_PARAM,
+                              "NUMA node %d (bits 0 to 6 of flags) is not there: this machine has "
+                              "the nodes %s",
+                              node, nodes);
 }
 
 int mf_memory_punch(struct mf_memory *memory)

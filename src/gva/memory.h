@@ -5,6 +5,7 @@
 #define MF_GVA_MEMORY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/env.h"
@@ -29,6 +30,18 @@ struct mf_memory_cfg {
 
 /** Make a memfd of `size` bytes, sealed against shrinking and growing; not yet populated. */
 int mf_memory_create(const struct mf_memory_cfg *cfg, struct mf_memory *out);
+/** Take a descriptor of the user as memory: the first `size` bytes of its file, which is made
+ * larger when it is smaller and sealed against shrinking when it is not. The descriptor stays the
+ * user's. SMEM_INVALID_PARAM with a sentence when it is not a memfd that can be read, written and
+ * sealed: who truncates any other file kills everybody who has it mapped. */
+int mf_memory_adopt(const struct mf_memory_cfg *cfg, int fd, struct mf_memory *out);
+/** The largest size up to cfg->size, a multiple of MF_PAGE_LARGE, that create and populate would
+ * give now, with something left for others where it is less than cfg->size; `why` says what limits
+ * it. 0: nothing. */
+uint64_t mf_memory_fit(const struct mf_memory_cfg *cfg, char *why, size_t why_len);
+/** SMEM_INVALID_PARAM with the nodes that there are, when this machine has no such NUMA node; -1 is
+ * fine. */
+int mf_memory_check_node(int node);
 /** Populate (touch) a mapping of it in parallel. Looks at MemAvailable and the control group's
  * limit first: SMEM_MALLOC_FAILED with what is needed, what there is and which limit says so. */
 int mf_memory_populate(const struct mf_memory_cfg *cfg, const struct mf_memory *memory,

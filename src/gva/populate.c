@@ -10,10 +10,12 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/thread.h"
+#include "gva/available.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -80,6 +82,20 @@ static uint32_t thread_count(const struct mf_memory_cfg *cfg)
     return (uint32_t)(count < steps ? count : steps);
 }
 
+/* Bytes that are not allocated yet: those of a user's file may be there already. What is in the
+ * file behind them is taken to be all there. */
+static uint64_t missing_bytes(const struct mf_memory *memory)
+{
+    struct stat st;
+    if (!memory->user_fd || fstat(memory->fd, &st) != 0) {
+        return memory->size;
+    }
+    uint64_t there = (uint64_t)st.st_blocks * 512;
+    uint64_t behind = (uint64_t)st.st_size - memory->size;
+    there -= behind < there ? behind : there;
+    return there < memory->size ? memory->size - there : 0;
+}
+
 /* 2 MiB pages were set aside at creation and do not count against these limits. */
 static int check_available(const struct mf_memory_cfg *cfg, const struct mf_memory *memory)
 {
@@ -88,14 +104,15 @@ static int check_available(const struct mf_memory_cfg *cfg, const struct mf_memo
     if (memory->pages == MF_PAGES_HUGE_2M) {
         return SMEM_OK;
     }
-    available = mf_memory_available(why, sizeof(why));
-    if (available >= cfg->size) {
+    uint64_t missing = missing_bytes(memory);
+    available = mf_memory_available_on(cfg->numa_node, why, sizeof(why));
+    if (available >= missing) {
         return SMEM_OK;
     }
     return mf_err(SMEM_MALLOC_FAILED,
                   "%s: %" PRIu64 " bytes are needed and %" PRIu64
                   " may still be allocated, says %s: ask for less or raise the limit",
-                  cfg->what, cfg->size, available, why);
+                  cfg->what, missing, available, why);
 }
 
 int mf_memory_populate(const struct mf_memory_cfg *cfg, const struct mf_memory *memory,

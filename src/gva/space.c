@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mappings at fixed addresses of this process. A reservation never replaces anything; what is put
-// inside it later always does. Nothing here is inherited by a forked child.
+// Reserved addresses of this process, at given or at free ones, and mappings in them. A reservation
+// never replaces anything; what is put inside it later always does. Nothing here is inherited by a
+// forked child.
 #include "gva/space.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -92,7 +94,9 @@ int mf_space_reserve(uint64_t addr, uint64_t size)
     if (at == MAP_FAILED) {
         return mf_err_sys(SMEM_NO_RESOURCES, errno,
                           "reserve %" PRIu64 " bytes of address space at 0x%" PRIx64
-                          " (limits: gva.base and gva.span, 47 bits of addresses, ulimit -v)",
+                          " (limits: gva.base and gva.span, 47 bits of addresses, ulimit -v; "
+                          "with MF_GVA_TRANSLATE=always on every rank no range is reserved as a "
+                          "whole)",
                           size, addr);
     }
     if (at != pointer(addr)) {
@@ -102,6 +106,50 @@ int mf_space_reserve(uint64_t addr, uint64_t size)
     rc = hide_from_fork("reserve address space", addr, size);
     if (rc) {
         munmap(at, size);
+    }
+    return rc;
+}
+
+/* Reserve more, and give back what stands before and behind the aligned part. */
+static int reserve_aligned(uint64_t size, uint64_t *out)
+{
+    char *at = mmap(NULL, size + MF_PAGE_LARGE, PROT_NONE, RESERVE_FLAGS, -1, 0);
+    if (at == MAP_FAILED) {
+        return mf_err_sys(SMEM_NO_RESOURCES, errno,
+                          "reserve %" PRIu64
+                          " bytes of address space (limits: ulimit -v, vm.max_map_count)",
+                          size);
+    }
+    uint64_t before = -(uint64_t)(uintptr_t)at % MF_PAGE_LARGE;
+    if (before) {
+        munmap(at, before);
+    }
+    munmap(at + before + size, MF_PAGE_LARGE - before);
+    *out = (uint64_t)(uintptr_t)at + before;
+    return SMEM_OK;
+}
+
+int mf_space_reserve_free(uint64_t near, uint64_t size, uint64_t *at)
+{
+    static const char what[] = "reserve free address space";
+    if (size == 0 || size % MF_PAGE_LARGE || size > UINT64_MAX - MF_PAGE_LARGE) {
+        return mf_err(SMEM_INVALID_PARAM, "%s: %" PRIu64 " bytes are no multiple of 2 MiB", what,
+                      size);
+    }
+    int rc = SMEM_OK;
+    void *here = near ? mmap(pointer(near), size, PROT_NONE, RESERVE_FLAGS, -1, 0) : MAP_FAILED;
+    *at = (uint64_t)(uintptr_t)here;
+    if (here == MAP_FAILED || *at % MF_PAGE_LARGE) {
+        if (here != MAP_FAILED) {
+            munmap(here, size);
+        }
+        rc = reserve_aligned(size, at);
+    }
+    if (rc == SMEM_OK) {
+        rc = hide_from_fork(what, *at, size);
+        if (rc) {
+            munmap(pointer(*at), size);
+        }
     }
     return rc;
 }

@@ -13,6 +13,9 @@
  * fork. SMEM_RES_IN_USE when something is mapped there: the sentence names that mapping (range and
  * file) and its size and the option gva.base. */
 int mf_space_reserve(uint64_t addr, uint64_t size);
+/** Reserve `size` bytes at a multiple of 2 MiB that this process has free, in the same way; at
+ * `near` (0: anywhere) when that is free. SMEM_NO_RESOURCES: the sentence names the limits. */
+int mf_space_reserve_free(uint64_t near, uint64_t size, uint64_t *at);
 /** Unmap everything in the range. */
 int mf_space_release(uint64_t addr, uint64_t size);
 /** Map `size` bytes of fd from offset over a reserved place, shared, readable and writable, not

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "gva/places.h"
 
 static _Atomic(struct mf_segment *) *slot_of(const struct mf_gva_table *table,
                                              enum mf_mem_kind kind, uint32_t rank)
@@ -30,13 +31,13 @@ int mf_gva_table_init(struct mf_gva_table *table, const struct mf_layout *layout
     table->layout = *layout;
     table->slots =
         mf_calloc((size_t)MF_KIND_COUNT * layout->world, sizeof(*table->slots), "address table");
-    atomic_init(&table->moved_lo, UINT64_MAX);
-    atomic_init(&table->moved_hi, 0);
+    mf_gva_places_init(&table->places);
     return table->slots ? SMEM_OK : SMEM_MALLOC_FAILED;
 }
 
 void mf_gva_table_fini(struct mf_gva_table *table)
 {
+    mf_gva_places_fini(&table->places);
     mf_free(table->slots);
     table->slots = NULL;
 }
@@ -56,21 +57,6 @@ static int check_place(const struct mf_gva_table *table, const struct mf_segment
                   " bytes) leaves its slot in the pool at 0x%" PRIx64 " of %u ranks",
                   desc->index, desc->owner, desc->kind, desc->gva, desc->size, layout->base.v,
                   layout->world);
-}
-
-/* Widen the bounds in which mf_gva_table_from_host searches. */
-static void note_moved(struct mf_gva_table *table, const struct mf_segment *segment)
-{
-    if (segment->host == 0 || segment->host == segment->desc.gva) {
-        return;
-    }
-    uint64_t end = segment->host + segment->desc.size;
-    if (segment->host < atomic_load_explicit(&table->moved_lo, memory_order_relaxed)) {
-        atomic_store_explicit(&table->moved_lo, segment->host, memory_order_relaxed);
-    }
-    if (end > atomic_load_explicit(&table->moved_hi, memory_order_relaxed)) {
-        atomic_store_explicit(&table->moved_hi, end, memory_order_relaxed);
-    }
 }
 
 int mf_gva_table_add(struct mf_gva_table *table, struct mf_segment *segment)
@@ -101,7 +87,6 @@ int mf_gva_table_add(struct mf_gva_table *table, struct mf_segment *segment)
         return mf_err(SMEM_NO_RESOURCES, "rank %u has %u segments in pool %u already, the limit",
                       desc->owner, count, desc->pool);
     }
-    note_moved(table, segment);
     if (before) {
         set_next(segment, before->next, __ATOMIC_RELAXED);
         set_next(before, segment, __ATOMIC_RELEASE);
@@ -141,31 +126,16 @@ struct mf_segment *mf_gva_table_find(const struct mf_gva_table *table, mf_gva gv
     return s;
 }
 
-/* Search of all slots, for pools that are not mapped at their own addresses. */
-static bool find_moved(const struct mf_gva_table *table, uint64_t host, mf_gva *out)
+struct mf_segment *mf_gva_table_overlap(const struct mf_gva_table *table, mf_gva gva, uint64_t size)
 {
-    for (uint32_t i = 0; i < MF_KIND_COUNT * table->layout.world; i++) {
-        struct mf_segment *s = atomic_load_explicit(&table->slots[i], memory_order_acquire);
-        for (; s; s = next_of(s)) {
-            if (s->host && host - s->host < s->desc.size) {
-                out->v = s->desc.gva + (host - s->host);
-                return true;
-            }
-        }
+    struct mf_gva_loc loc;
+    if (!mf_layout_find(&table->layout, gva, &loc)) {
+        return NULL;
     }
-    return false;
-}
-
-bool mf_gva_table_from_host(const struct mf_gva_table *table, uint64_t host, mf_gva *out)
-{
-    struct mf_segment *s = mf_gva_table_find(table, (mf_gva){host});
-    if (s && s->host == s->desc.gva) {
-        out->v = host;
-        return true;
+    struct mf_segment *s = mf_gva_table_first(table, loc.kind, loc.rank);
+    /* Of two ranges that overlap, one holds the beginning of the other. */
+    while (s && gva.v - s->desc.gva >= s->desc.size && s->desc.gva - gva.v >= size) {
+        s = next_of(s);
     }
-    if (host < atomic_load_explicit(&table->moved_lo, memory_order_relaxed) ||
-        host >= atomic_load_explicit(&table->moved_hi, memory_order_relaxed)) {
-        return false;
-    }
-    return find_moved(table, host, out);
+    return s;
 }

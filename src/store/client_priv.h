@@ -58,6 +58,8 @@ struct mf_client_sm {
     bool drop;    /* the connection is to be closed */
     bool expired; /* with state CLOSED */
     bool closing; /* the user wants the end */
+    bool move_on; /* HELLO: the address has changed meanwhile */
+    bool moving;  /* the connection was given up for another address: the store may be the same */
     uint64_t boot_id;
     uint64_t retry_ns; /* DOWN: when to connect */
     uint64_t backoff_ms;

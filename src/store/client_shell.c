@@ -103,8 +103,11 @@ int mf_client_shell_init(struct mf_client_shell *shell, const struct mf_store_cf
     int rc = mf_client_sm_create(&sm_cfg, mf_now_ns(cfg->env), &shell->sm);
     if (rc != SMEM_OK)
         return rc;
-    shell->base = (struct mf_store){
-        .ops = ops, .env = cfg->env, .loop = cfg->loop, .request_ms = cfg->request_ms};
+    shell->base = (struct mf_store){.ops = ops,
+                                    .env = cfg->env,
+                                    .loop = cfg->loop,
+                                    .trace = cfg->trace,
+                                    .request_ms = cfg->request_ms};
     shell->link = link;
     shell->timer_ns = UINT64_MAX;
     shell->phase = MF_CLIENT_DOWN;

@@ -126,6 +126,16 @@ void mf_cl_expire(struct mf_client_sm *sm, const char *why)
     sm->expired = true;
 }
 
+/* A connection that just breaks would be this rank's death for whoever is still there. */
+static void begin_move(struct mf_client_sm *sm, uint64_t now_ns)
+{
+    send_empty(sm, MF_SMSG_MOVE);
+    sm->moving = true;
+    sm->move_on = false;
+    sm->state = MF_CLIENT_CLOSING;
+    sm->limit_ns = now_ns + CONNECT_MS * MF_NS_PER_MS;
+}
+
 static void on_welcome(struct mf_client_sm *sm, uint64_t now_ns, const uint8_t *body, size_t len)
 {
     struct mf_smsg_welcome welcome;
@@ -133,11 +143,13 @@ static void on_welcome(struct mf_client_sm *sm, uint64_t now_ns, const uint8_t *
         mf_cl_drop(sm, "the store sent a WELCOME that is malformed or out of turn");
         return;
     }
-    if ((sm->boot_id != 0) != (welcome.restored != 0) || welcome.boot_id == sm->boot_id) {
+    bool same = welcome.boot_id == sm->boot_id && !sm->moving;
+    if ((sm->boot_id != 0) != (welcome.restored != 0) || same) {
         mf_cl_drop(sm, "the store granted another session than the one asked for");
         return;
     }
     sm->boot_id = welcome.boot_id;
+    sm->moving = false;
     sm->state = MF_CLIENT_OPEN;
     sm->backoff_ms = BACKOFF_MIN_MS;
     sm->beat_ns = now_ns;
@@ -146,6 +158,8 @@ static void on_welcome(struct mf_client_sm *sm, uint64_t now_ns, const uint8_t *
     mf_cl_watch_send_all(sm);
     mf_cl_req_push(sm);
     tell_session(sm, MF_SESSION_OK, "");
+    if (sm->move_on && !sm->drop)
+        begin_move(sm, now_ns);
 }
 
 static void on_goodbye(struct mf_client_sm *sm, const uint8_t *body, size_t len)
@@ -260,11 +274,14 @@ void mf_client_sm_closed(struct mf_client_sm *sm, uint64_t now_ns, const char *w
     if (!sm->drop) /* a drop has set its own reason */
         set_why(sm, why != NULL ? why : "the store closed the connection");
     sm->drop = false;
+    sm->move_on = false;
     sm->state = sm->closing || sm->expired ? MF_CLIENT_CLOSED : MF_CLIENT_DOWN;
     mf_framer_reset(&sm->in);
     mf_outq_clear(&sm->out);
     if (sm->state == MF_CLIENT_DOWN)
         schedule_retry(sm, now_ns);
+    if (sm->moving && was_open)
+        sm->retry_ns = now_ns;
     mf_log(sm->cfg.env->log, MF_LOG_INFO, "store", "no connection to store %s: %s", sm->addr,
            sm->why);
     if (sm->state == MF_CLIENT_CLOSED)
@@ -279,9 +296,10 @@ void mf_client_sm_closed(struct mf_client_sm *sm, uint64_t now_ns, const char *w
         tell_session(sm, MF_SESSION_LOST, sm->why);
 }
 
+/* Two of them fit into a session, and as few wake-ups as that allows. */
 static uint64_t beat_every_ns(const struct mf_client_sm *sm)
 {
-    return sm->cfg.session_ms * MF_NS_PER_MS * 2 / 5;
+    return sm->cfg.session_ms * MF_NS_PER_MS * 9 / 20;
 }
 
 /* When the connection is given up unless something is heard. */
@@ -327,11 +345,16 @@ uint64_t mf_client_sm_next_ns(const struct mf_client_sm *sm)
     return own < next ? own : next;
 }
 
-void mf_client_sm_set_addr(struct mf_client_sm *sm, const char *addr, bool now)
+void mf_client_sm_set_addr(struct mf_client_sm *sm, const char *addr, bool now, uint64_t now_ns)
 {
     snprintf(sm->addr, sizeof(sm->addr), "%s", addr);
-    if (now && (connected(sm) || sm->state == MF_CLIENT_CONNECTING))
+    if (now && sm->state == MF_CLIENT_OPEN && !sm->drop) {
+        begin_move(sm, now_ns);
+    } else if (now && sm->state == MF_CLIENT_HELLO) {
+        sm->move_on = true; /* the session may live on this connection by now */
+    } else if (now && sm->state == MF_CLIENT_CONNECTING) {
         mf_cl_drop(sm, "another store address was set");
+    }
 }
 
 void mf_client_sm_close(struct mf_client_sm *sm, uint64_t now_ns)

@@ -73,8 +73,8 @@ void mf_client_sm_tick(struct mf_client_sm *sm, uint64_t now_ns);
  * come. */
 uint64_t mf_client_sm_next_ns(const struct mf_client_sm *sm);
 
-/** Another address in sentences from now on; drop the present connection when `now`. */
-void mf_client_sm_set_addr(struct mf_client_sm *sm, const char *addr, bool now);
+/** Another address in sentences from now on; leave the present connection for it when `now`. */
+void mf_client_sm_set_addr(struct mf_client_sm *sm, const char *addr, bool now, uint64_t now_ns);
 /** End the session: no new connection is made after this. */
 void mf_client_sm_close(struct mf_client_sm *sm, uint64_t now_ns);
 

@@ -54,6 +54,11 @@ static void own(struct mf_kv_entry *entry, struct mf_kv_owner *owner)
     owner->owned = entry;
 }
 
+void mf_kv_give(struct mf_kv_entry *entry, struct mf_kv_owner *owner)
+{
+    own(entry, owner);
+}
+
 void mf_kv_remove(struct mf_kv *kv, struct mf_kv_entry *entry)
 {
     disown(entry);

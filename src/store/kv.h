@@ -44,6 +44,8 @@ int mf_kv_put(struct mf_kv *kv, const char *key, size_t key_len, const void *val
 /** Append; creates the key without an owner when absent. As mf_kv_put on failure. */
 int mf_kv_append(struct mf_kv *kv, const char *key, size_t key_len, const void *value,
                  size_t value_len, struct mf_kv_entry **out);
+/** Give the entry to another owner. */
+void mf_kv_give(struct mf_kv_entry *entry, struct mf_kv_owner *owner);
 /** Remove and free. */
 void mf_kv_remove(struct mf_kv *kv, struct mf_kv_entry *entry);
 

@@ -14,17 +14,20 @@ enum conn_state {
     CONN_OPEN,  /* a session is alive on it */
     CONN_FLUSH, /* the last bytes are being sent; input is ignored */
     CONN_CUT,   /* to be closed at once */
+    CONN_AWAY,  /* closed; the session has moved, and what it owns waits for it */
 };
 
 struct mf_srv_watch;
 struct mf_srv_wait;
 
-/* A connection and the session that lives on it: the one does not outlive the other. */
+/* A connection and the session that lives on it: the one does not outlive the other, except that a
+ * session that says MOVE may come back on another connection. */
 struct mf_server_conn {
     struct mf_server_sm *sm;
     struct mf_server_conn *prev, *next; /* all connections */
     struct mf_server_conn *ready_next;
     bool ready;
+    bool asked; /* is among those in front of the list */
     enum conn_state state;
     void *user;
     struct mf_framer in;
@@ -34,6 +37,7 @@ struct mf_server_conn {
     char peer[80];
 
     bool session;  /* alive: the fields below count, and session_node is in the tree */
+    bool moved;    /* it has said MOVE */
     bool reopened; /* it lived on the server that ran here before */
     uint32_t session_ms;
     uint64_t session_id;
@@ -60,6 +64,8 @@ struct mf_server_sm {
     struct mf_srv_wait *held;             /* newcomers' requests during recovery, oldest first */
     struct mf_server_conn *conns;
     struct mf_server_conn *ready_head, *ready_tail;
+    /* The last of those who are to be answered; NULL: none. */
+    struct mf_server_conn *asked_tail;
     struct mf_buf scratch; /* one encoded event */
     uint64_t event_seq;
     uint32_t conn_count, watch_count;

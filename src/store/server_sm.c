@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The store server's connections, sessions and time. A session lives on exactly one connection;
 // when it ends, its watches and waiting requests go first and its ephemeral keys after them, so
-// that it hears nothing of its own end. Connections are freed in mf_server_sm_closed alone.
+// that it hears nothing of its own end. Connections are freed in mf_server_sm_closed; one whose
+// session has moved away stays behind it, without a connection, until the session is back or
+// expires.
 #include "store/server_sm.h"
 
 #include <inttypes.h>
@@ -17,6 +19,9 @@
 #define SESSION_MS_MAX 3600000u
 /* A tick that comes later than this finds that this thread, not a client, was silent. */
 #define LATE_NS (200 * MF_NS_PER_MS)
+/* How long a session that has moved may stay away: another store may be this one under another
+ * address, and ranks do not move all at once. */
+#define AWAY_MS 30000u
 
 void mf_server_sm_cfg_init(struct mf_server_sm_cfg *cfg, const struct mf_env *env)
 {
@@ -48,10 +53,35 @@ int mf_server_sm_create(const struct mf_server_sm_cfg *cfg, uint64_t now_ns,
     return SMEM_OK;
 }
 
+static void free_conn(struct mf_server_conn *conn)
+{
+    struct mf_server_sm *sm = conn->sm;
+    if (conn->prev != NULL)
+        conn->prev->next = conn->next;
+    else
+        sm->conns = conn->next;
+    if (conn->next != NULL)
+        conn->next->prev = conn->prev;
+    mf_framer_fini(&conn->in);
+    mf_outq_fini(&conn->out);
+    mf_free(conn);
+}
+
+static void free_away(struct mf_server_conn *conn)
+{
+    if (conn->session)
+        mf_tree_remove(&conn->sm->sessions, &conn->session_node);
+    while (conn->owner.owned != NULL)
+        mf_kv_give(conn->owner.owned, NULL);
+    free_conn(conn);
+}
+
 void mf_server_sm_destroy(struct mf_server_sm *sm)
 {
     if (sm == NULL)
         return;
+    while (sm->conns != NULL && sm->conns->state == CONN_AWAY)
+        free_away(sm->conns);
     MF_ASSERT(sm->conns == NULL);
     mf_kv_fini(&sm->kv);
     mf_buf_fini(&sm->scratch);
@@ -83,8 +113,16 @@ struct mf_server_conn *mf_server_sm_pop_ready(struct mf_server_sm *sm)
     sm->ready_head = conn->ready_next;
     if (sm->ready_head == NULL)
         sm->ready_tail = NULL;
+    if (sm->asked_tail == conn)
+        sm->asked_tail = NULL;
     conn->ready = false;
+    conn->asked = false;
     return conn;
+}
+
+bool mf_server_sm_has_asked(const struct mf_server_sm *sm)
+{
+    return sm->asked_tail != NULL;
 }
 
 static void unready(struct mf_server_conn *conn)
@@ -101,7 +139,31 @@ static void unready(struct mf_server_conn *conn)
         sm->ready_head = conn->ready_next;
     if (sm->ready_tail == conn)
         sm->ready_tail = before;
+    if (sm->asked_tail == conn)
+        sm->asked_tail = before; /* those who asked stand in front, one behind the other */
     conn->ready = false;
+    conn->asked = false;
+}
+
+/* Who asks is answered before others are told what comes of it, in the order of asking. */
+static void mark_asked(struct mf_server_conn *conn)
+{
+    struct mf_server_sm *sm = conn->sm;
+    if (conn->asked)
+        return;
+    unready(conn);
+    conn->ready = true;
+    conn->asked = true;
+    if (sm->asked_tail != NULL) {
+        conn->ready_next = sm->asked_tail->ready_next;
+        sm->asked_tail->ready_next = conn;
+    } else {
+        conn->ready_next = sm->ready_head;
+        sm->ready_head = conn;
+    }
+    if (conn->ready_next == NULL)
+        sm->ready_tail = conn;
+    sm->asked_tail = conn;
 }
 
 void mf_srv_cut(struct mf_server_conn *conn, const char *why)
@@ -184,7 +246,9 @@ bool mf_server_sm_recovering(const struct mf_server_sm *sm, uint64_t now_ns)
 
 static uint64_t expiry_ns(const struct mf_server_conn *conn)
 {
-    uint64_t ms = conn->state == CONN_OPEN ? conn->session_ms : conn->sm->cfg.hello_ms;
+    uint64_t ms = conn->state == CONN_OPEN   ? conn->session_ms
+                  : conn->state == CONN_AWAY ? AWAY_MS
+                                             : conn->sm->cfg.hello_ms;
     return conn->heard_ns + ms * MF_NS_PER_MS;
 }
 
@@ -229,7 +293,8 @@ static void end_session(struct mf_server_conn *conn, bool broken)
 
 void mf_srv_expel(struct mf_server_conn *conn, const char *why)
 {
-    say_goodbye(conn, MF_SMSG_WHY_EXPIRED, SMEM_NOT_CONNECTED, why);
+    if (conn->state != CONN_AWAY) /* nobody would hear it; the next tick frees it */
+        say_goodbye(conn, MF_SMSG_WHY_EXPIRED, SMEM_NOT_CONNECTED, why);
     end_session(conn, true);
 }
 
@@ -251,13 +316,13 @@ static bool admit(struct mf_server_conn *conn, const struct mf_smsg_hello *hello
         say_goodbye(conn, MF_SMSG_WHY_PROTOCOL, SMEM_INVALID_PARAM, text);
         return false;
     }
-    if (other != NULL) {
+    if (other != NULL && !other->moved) {
         snprintf(text, sizeof(text), "session %016" PRIx64 " is alive on the connection from %s",
                  hello->session_id, other->peer);
         say_goodbye(conn, MF_SMSG_WHY_REFUSED, SMEM_DUPLICATED, text);
         return false;
     }
-    if (hello->prev_boot == sm->boot_id) {
+    if (other == NULL && hello->prev_boot == sm->boot_id) {
         snprintf(text, sizeof(text),
                  "session %016" PRIx64
                  " has ended: its connection was closed or it was silent for %u ms",
@@ -266,6 +331,25 @@ static bool admit(struct mf_server_conn *conn, const struct mf_smsg_hello *hello
         return false;
     }
     return true;
+}
+
+/* The session that said MOVE on the other connection is here again: nothing of it was lost. */
+static void take_over(struct mf_server_conn *conn, struct mf_server_conn *other)
+{
+    while (other->owner.owned != NULL)
+        mf_kv_give(other->owner.owned, &conn->owner);
+    mf_tree_remove(&conn->sm->sessions, &other->session_node);
+    other->session = false;
+    if (other->state == CONN_AWAY)
+        free_conn(other);
+}
+
+static void on_move(struct mf_server_conn *conn)
+{
+    say_goodbye(conn, MF_SMSG_WHY_CLOSED, SMEM_OK, "moved as asked");
+    mf_srv_watch_drop_all(conn);
+    mf_srv_wait_drop_all(conn);
+    conn->moved = true;
 }
 
 static void on_hello(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t *body, size_t len)
@@ -281,6 +365,9 @@ static void on_hello(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t
         conn->session_key[i] = (char)(hello.session_id >> (56 - 8 * i));
     if (!admit(conn, &hello))
         return;
+    struct mf_server_conn *other = session_find(sm, conn->session_key);
+    if (other != NULL)
+        take_over(conn, other);
     conn->session = true;
     conn->session_id = hello.session_id;
     conn->session_ms = hello.session_ms;
@@ -288,7 +375,7 @@ static void on_hello(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t
     conn->session_node.key = conn->session_key;
     conn->session_node.key_len = sizeof(conn->session_key);
     mf_tree_insert(&sm->sessions, &conn->session_node);
-    if (conn->reopened && sm->recover_until == 0) {
+    if (conn->reopened && other == NULL && sm->recover_until == 0) {
         sm->recover_until = now_ns + hello.session_ms * MF_NS_PER_MS;
         due(sm, sm->recover_until);
         mf_log(sm->cfg.env->log, MF_LOG_WARN, "store",
@@ -353,6 +440,9 @@ static bool on_frame(void *arg, uint8_t type, const uint8_t *body, size_t len)
         say_goodbye(conn, MF_SMSG_WHY_CLOSED, SMEM_OK, "closed as asked");
         end_session(conn, false);
         break;
+    case MF_SMSG_MOVE:
+        on_move(conn);
+        break;
     case MF_SMSG_REQUEST:
         mf_srv_request(conn, feed->now_ns, body, len);
         break;
@@ -382,6 +472,7 @@ void mf_server_sm_bytes(struct mf_server_sm *sm, uint64_t now_ns, struct mf_serv
         return;
     if (conn->state == CONN_OPEN)
         conn->heard_ns = now_ns;
+    mark_asked(conn);
     int rc = mf_framer_feed(&conn->in, data, len, on_frame, &feed);
     if (rc == SMEM_INVALID_PARAM && conn->state != CONN_CUT) {
         mf_log(sm->cfg.env->log, MF_LOG_WARN, "store", "client %s: %s", conn->peer, mf_err_msg());
@@ -422,20 +513,17 @@ int mf_server_sm_open(struct mf_server_sm *sm, uint64_t now_ns, const char *peer
 
 void mf_server_sm_closed(struct mf_server_sm *sm, uint64_t now_ns, struct mf_server_conn *conn)
 {
-    (void)now_ns;
+    unready(conn);
+    sm->conn_count--;
+    if (conn->moved && conn->session) {
+        conn->state = CONN_AWAY;
+        conn->heard_ns = now_ns;
+        due(sm, expiry_ns(conn));
+        return;
+    }
     conn->state = CONN_CUT;
     end_session(conn, true);
-    unready(conn);
-    if (conn->prev != NULL)
-        conn->prev->next = conn->next;
-    else
-        sm->conns = conn->next;
-    if (conn->next != NULL)
-        conn->next->prev = conn->prev;
-    sm->conn_count--;
-    mf_framer_fini(&conn->in);
-    mf_outq_fini(&conn->out);
-    mf_free(conn);
+    free_conn(conn);
 }
 
 static void expire(struct mf_server_conn *conn)
@@ -447,6 +535,11 @@ static void expire(struct mf_server_conn *conn)
     }
     if (conn->state == CONN_FLUSH) {
         mf_srv_cut(conn, "it does not read its last message");
+        return;
+    }
+    if (conn->state == CONN_AWAY) {
+        end_session(conn, true);
+        free_conn(conn);
         return;
     }
     snprintf(text, sizeof(text), "session %016" PRIx64 " has ended: it was silent for %u ms",
@@ -474,11 +567,16 @@ void mf_server_sm_tick(struct mf_server_sm *sm, uint64_t now_ns)
         return;
     forgive(sm, now_ns);
     sm->next_ns = UINT64_MAX;
-    for (struct mf_server_conn *conn = sm->conns; conn != NULL; conn = conn->next) {
+    struct mf_server_conn *next;
+    for (struct mf_server_conn *conn = sm->conns; conn != NULL; conn = next) {
+        bool away = conn->state == CONN_AWAY;
+        next = conn->next;
         if (conn->state == CONN_CUT)
             continue;
-        if (now_ns >= expiry_ns(conn)) {
+        if (now_ns >= expiry_ns(conn) || (away && !conn->session)) {
             expire(conn);
+            if (away)
+                continue;            /* it is freed */
             conn->heard_ns = now_ns; /* FLUSH: as long again for the last message */
         }
         if (conn->state != CONN_CUT)

@@ -54,6 +54,8 @@ uint64_t mf_server_sm_next_ns(const struct mf_server_sm *sm);
 
 /** Connections that have something new to send or are to be closed, each once; NULL: no more. */
 struct mf_server_conn *mf_server_sm_pop_ready(struct mf_server_sm *sm);
+/** Is the next ready one a client that has asked something? These come first. */
+bool mf_server_sm_has_asked(const struct mf_server_sm *sm);
 void *mf_server_conn_user(const struct mf_server_conn *conn);
 /** What to send next; the bytes are valid until the next call with this machine. */
 size_t mf_server_conn_output(const struct mf_server_conn *conn, const uint8_t **data);

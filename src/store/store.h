@@ -12,6 +12,7 @@
 
 #include "base/env.h"
 #include "base/loop.h"
+#include "trace/trace.h"
 
 struct mf_store; /* an open client: one session */
 
@@ -93,6 +94,7 @@ struct mf_store_cfg {
     uint64_t session_id;      /* the process's incarnation, never 0 */
     uint32_t session_ms;      /* time to live of the session */
     uint32_t request_ms;      /* default deadline */
+    struct mf_trace *trace;   /* where calls that wait are counted; may be NULL */
     mf_session_fn on_session; /* may be NULL */
     void *on_session_arg;
 };
@@ -120,6 +122,7 @@ struct mf_store {
     const struct mf_store_ops *ops;
     const struct mf_env *env;
     struct mf_loop *loop;
+    struct mf_trace *trace; /* or NULL */
     uint32_t request_ms;
 };
 

@@ -95,6 +95,8 @@ static int run(struct mf_store *store, const struct mf_store_req *req, struct wa
     if (mf_loop_is_current(store->loop))
         return mf_err(SMEM_INVALID_PARAM,
                       "a store call that waits was made on the store's own loop thread");
+    struct mf_tracer tracer = mf_tracer_shared(store->trace);
+    struct mf_span span = mf_trace_begin(&tracer, MF_POINT_STORE_REQUEST);
     mf_mutex_init(&waiter->lock, MF_RANK_LEAF);
     mf_cond_init(&waiter->cond);
     int rc = store->ops->submit(store, req, on_done, waiter);
@@ -109,6 +111,7 @@ static int run(struct mf_store *store, const struct mf_store_req *req, struct wa
     }
     mf_cond_fini(&waiter->cond);
     mf_mutex_fini(&waiter->lock);
+    (void)mf_trace_end(&span, rc == SMEM_NOT_EXIST ? SMEM_OK : rc, 0); /* an answer like others */
     return rc;
 }
 

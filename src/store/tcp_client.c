@@ -17,6 +17,7 @@
 struct tcp_client {
     struct mf_client_shell shell;
     struct mf_store_url url; /* the loop's thread only, once started */
+    struct mf_store_url at;  /* where the present connection leads */
     _Atomic int fd;          /* -1: none; read by the child handler of fork */
     bool connecting, blocked;
     struct event readable, writable;
@@ -113,6 +114,7 @@ static void link_connect(struct mf_client_shell *shell)
     struct event_base *base = mf_loop_base(shell->base.loop);
     struct sockaddr_storage addr;
     socklen_t len = mf_tcp_addr(&client->url, &addr);
+    client->at = client->url;
     int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         failed(client, "make a socket for", errno);
@@ -171,11 +173,23 @@ struct set_url_arg {
     bool now;
 };
 
+/* It is connected there already, or about to be: nothing to do. */
+static bool is_there(const struct tcp_client *client, const struct mf_store_url *url)
+{
+    enum mf_client_state state = mf_client_sm_state(client->shell.sm);
+    bool comes =
+        state == MF_CLIENT_OPEN || state == MF_CLIENT_HELLO || state == MF_CLIENT_CONNECTING;
+    return comes && client->at.v6 == url->v6 && client->at.port == url->port &&
+           strcmp(client->at.host, url->host) == 0;
+}
+
 static void set_url_on_loop(void *arg)
 {
     struct set_url_arg *in = arg;
+    bool drop = in->now && !is_there(in->client, in->url);
     in->client->url = *in->url;
-    mf_client_sm_set_addr(in->client->shell.sm, in->text, in->now);
+    mf_client_sm_set_addr(in->client->shell.sm, in->text, drop,
+                          mf_now_ns(in->client->shell.base.env));
     mf_client_shell_pump(&in->client->shell);
 }
 

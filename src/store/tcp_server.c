@@ -18,6 +18,7 @@
 #include "store/tcp_util.h"
 
 #define READ_BYTES      (64u * 1024u) /* of one connection in one turn of the loop */
+#define FLUSH_TURN      32u /* connections that are told news in one turn, besides answers */
 #define ACCEPT_ROUNDS   64
 #define ACCEPT_PAUSE_MS 100 /* when there are no descriptors: the listener would spin */
 #define FDS_MAX         (MF_STORE_CONNS_MAX + 1)
@@ -128,10 +129,19 @@ static void conn_flush(struct tcp_conn *tcp)
 
 static void flush_all(struct mf_store_server *server)
 {
-    struct mf_server_conn *conn;
-    server->flush_pending = false;
-    while ((conn = mf_server_sm_pop_ready(server->sm)) != NULL)
+    struct mf_server_conn *conn = NULL;
+    const struct timeval now = {0, 0};
+    for (uint32_t told = 0; told < FLUSH_TURN;) {
+        told += !mf_server_sm_has_asked(server->sm);
+        conn = mf_server_sm_pop_ready(server->sm);
+        if (conn == NULL)
+            break;
         conn_flush(mf_server_conn_user(conn));
+    }
+    /* The rest in the next turn of the loop, which looks for requests first. */
+    server->flush_pending = conn != NULL && event_add(&server->flush, &now) == 0;
+    if (conn != NULL)
+        flush_later(server);
     arm_timer(server);
 }
 

@@ -64,6 +64,22 @@ static int no_copy_small(void *lane, struct mf_segment *segment, uint64_t gva, v
     return SMEM_NOT_EXIST;
 }
 
+static int no_post_many(void *lane, struct mf_xfer_many *many)
+{
+    (void)lane;
+    (void)many;
+    return SMEM_NOT_EXIST;
+}
+
+static int no_settle(void *tp, uint64_t addr, uint64_t size, uint64_t deadline_ns)
+{
+    (void)tp;
+    (void)addr;
+    (void)size;
+    (void)deadline_ns;
+    return SMEM_OK;
+}
+
 static void no_close_fds(void *tp)
 {
     (void)tp;
@@ -105,6 +121,8 @@ static int add(struct mf_transport_registry *registry, const struct mf_transport
     entry->ops.explain = entry->ops.explain ? entry->ops.explain : no_explain;
     entry->ops.close_fds = entry->ops.close_fds ? entry->ops.close_fds : no_close_fds;
     entry->ops.copy_small = entry->ops.copy_small ? entry->ops.copy_small : no_copy_small;
+    entry->ops.post_many = entry->ops.post_many ? entry->ops.post_many : no_post_many;
+    entry->ops.settle = entry->ops.settle ? entry->ops.settle : no_settle;
     entry->lib = lib;
     registry->count++;
     return SMEM_OK;

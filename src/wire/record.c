@@ -15,7 +15,7 @@ enum { KIND_IDENTITY = 1, KIND_WORLD, KIND_MAP, KIND_MEMBER };
 /* No slot is larger and no address is above it, so that sums over all ranks of a pool do not wrap.
  */
 #define SLOT_MAX (1ull << 46)
-#define BASE_MAX (1ull << 56)
+#define BASE_MAX (1ull << 57)
 
 struct cursor {
     uint8_t *at;
@@ -183,6 +183,47 @@ int mf_rec_get_map(const void *data, size_t len, struct mf_rec_map *rec)
     return rc;
 }
 
+static void put_tag(struct cursor *c, const char *tag)
+{
+    size_t len = strnlen(tag, MF_TAG_MAX);
+    put(c, len, 1);
+    memcpy(c->at, tag, len);
+    c->at += len;
+}
+
+/* A tag stands in sentences, so that nothing else than what it may consist of is let in. */
+static void get_tag(struct mf_rd *rd, char *tag)
+{
+    size_t len = mf_rd_u8(rd);
+    const uint8_t *bytes = len <= MF_TAG_MAX ? mf_rd_bytes(rd, len) : NULL;
+    bool good = bytes != NULL;
+    for (size_t i = 0; good && i < len; i++) {
+        uint8_t b = bytes[i];
+        good =
+            (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') || b == '_';
+    }
+    rd->bad = rd->bad || !good;
+    memset(tag, 0, MF_TAG_MAX + 1);
+    if (good) {
+        memcpy(tag, bytes, len);
+    }
+}
+
+static int get_tags(struct mf_rd *rd, struct mf_rec_member *rec)
+{
+    get_tag(rd, rec->tag);
+    rec->tag_count = mf_rd_u8(rd);
+    if (rec->tag_count > MF_TAG_PAIRS_MAX) {
+        return mf_err(SMEM_ERROR, "pool member record of the store names %u tags, the limit is %u",
+                      rec->tag_count, MF_TAG_PAIRS_MAX);
+    }
+    for (uint32_t i = 0; i < rec->tag_count; i++) {
+        rec->tags[i].ops = mf_rd_u32(rd);
+        get_tag(rd, rec->tags[i].name);
+    }
+    return SMEM_OK;
+}
+
 size_t mf_rec_put_member(uint8_t *buf, const struct mf_rec_member *rec)
 {
     struct cursor c = {buf};
@@ -196,6 +237,12 @@ size_t mf_rec_put_member(uint8_t *buf, const struct mf_rec_member *rec)
         put(&c, rec->endpoint[i].len, 1);
         memcpy(c.at, rec->endpoint[i].bytes, rec->endpoint[i].len);
         c.at += rec->endpoint[i].len;
+    }
+    put_tag(&c, rec->tag);
+    put(&c, rec->tag_count, 1);
+    for (uint32_t i = 0; i < rec->tag_count; i++) {
+        put(&c, rec->tags[i].ops, 4);
+        put_tag(&c, rec->tags[i].name);
     }
     return (size_t)(c.at - buf);
 }
@@ -231,5 +278,6 @@ int mf_rec_get_member(const void *data, size_t len, struct mf_rec_member *rec)
             memcpy(rec->endpoint[i].bytes, bytes, rec->endpoint[i].len);
         }
     }
-    return get_end(&rd, "pool member");
+    rc = get_tags(&rd, rec);
+    return rc == SMEM_OK ? get_end(&rd, "pool member") : rc;
 }

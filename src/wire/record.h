@@ -9,7 +9,7 @@
 
 #include "base/limits.h"
 
-#define MF_RECORD_VERSION 1
+#define MF_RECORD_VERSION 2
 /** No record is longer. */
 #define MF_RECORD_MAX 4096
 
@@ -42,6 +42,12 @@ struct mf_rec_map {
     struct mf_rec_layout v[MF_POOLS_MAX];
 };
 
+/** A tag, and the operators that a rank has for ranks with it. */
+struct mf_rec_tag {
+    uint32_t ops;
+    char name[MF_TAG_MAX + 1];
+};
+
 /** A member of a pool: begins with its identity. */
 struct mf_rec_member {
     struct mf_rec_identity identity;
@@ -52,6 +58,9 @@ struct mf_rec_member {
         uint32_t len;
         uint8_t bytes[MF_ENDPOINT_MAX];
     } endpoint[MF_TRANSPORTS_MAX];
+    char tag[MF_TAG_MAX + 1]; /* A-Z, a-z, 0-9, _ */
+    uint32_t tag_count;
+    struct mf_rec_tag tags[MF_TAG_PAIRS_MAX];
 };
 
 /* Encoders return the length; `buf` has MF_RECORD_MAX bytes. */

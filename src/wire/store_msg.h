@@ -21,6 +21,7 @@ enum mf_smsg_type {
     MF_SMSG_CANCEL,
     MF_SMSG_WATCH,
     MF_SMSG_UNWATCH,
+    MF_SMSG_MOVE, /* no body; as CLOSE, but the session's keys stay for a while */
     /* server to client */
     MF_SMSG_WELCOME = 32,
     MF_SMSG_GOODBYE,
@@ -60,7 +61,7 @@ struct mf_smsg_goodbye {
 };
 
 enum mf_smsg_why {
-    MF_SMSG_WHY_CLOSED = 1, /* answer to CLOSE */
+    MF_SMSG_WHY_CLOSED = 1, /* answer to CLOSE and MOVE */
     MF_SMSG_WHY_EXPIRED,    /* the session has ended: final */
     MF_SMSG_WHY_REFUSED,    /* not now; the client may try again */
     MF_SMSG_WHY_PROTOCOL,   /* the client broke the protocol */

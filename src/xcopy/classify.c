@@ -32,8 +32,48 @@ static const char *kind_name(uint32_t place)
     return place == MF_PLACE_GD || place == MF_PLACE_LD ? "HBM" : "DRAM";
 }
 
-/* Memory outside of the pool: everything up to the pool's range is alike when there is no device;
- * with one, only the device's own ranges are known as a whole. */
+/* The window of a global address. */
+static void global_window(const struct mf_xcopy_space *space, uint64_t gva, struct mf_window *out)
+{
+    struct mf_segment *seg = mf_gva_table_find(space->table, (mf_gva){gva});
+    if (seg) {
+        out->lo = seg->desc.gva;
+        out->hi = seg->desc.gva + seg->desc.size;
+        out->seg = seg;
+        out->place = seg->desc.kind == MF_KIND_HBM ? MF_PLACE_GD : MF_PLACE_GH;
+        out->rank = seg->desc.owner;
+        out->shift = 0;
+        return;
+    }
+    struct mf_gva_loc loc;
+    bool found = mf_layout_find(&space->table->layout, (mf_gva){gva}, &loc);
+    MF_ASSERT(found);
+    *out = (struct mf_window){
+        .lo = UINT64_MAX,
+        .hi = gva,
+        .place = loc.kind == MF_KIND_HBM ? MF_PLACE_GD : MF_PLACE_GH,
+        .rank = loc.rank,
+    };
+}
+
+/* The window of an address at which this process has memory of the pool: that of the global
+ * address, as far as the place goes. */
+static void place_window(const struct mf_xcopy_space *space, const struct mf_gva_place *place,
+                         uint64_t addr, struct mf_window *out)
+{
+    uint64_t shift = place->gva.v - place->addr;
+    global_window(space, addr + shift, out);
+    out->shift = shift;
+    if (!out->seg) {
+        out->hi = addr;
+        return;
+    }
+    out->lo = out->lo > place->gva.v ? out->lo - shift : place->addr;
+    out->hi = out->hi - place->gva.v < place->size ? out->hi - shift : place->addr + place->size;
+}
+
+/* Memory outside of the pool: everything up to the pool's range, or the next place, is alike when
+ * there is no device; with one, only the device's own ranges are known as a whole. */
 static void local_window(const struct mf_xcopy_space *space, uint64_t addr, struct mf_window *out)
 {
     uint64_t base = space->table->layout.base.v;
@@ -43,6 +83,20 @@ static void local_window(const struct mf_xcopy_space *space, uint64_t addr, stru
         .hi = below ? base : UINT64_MAX,
         .place = MF_PLACE_LH,
     };
+    uint64_t first = atomic_load_explicit(&space->table->places.lo, memory_order_relaxed);
+    uint64_t end = atomic_load_explicit(&space->table->places.hi, memory_order_relaxed);
+    if (addr >= first && addr < end) {
+        struct mf_gva_around around;
+        mf_gva_place_around(space->table, addr, &around);
+        if (around.inside) {
+            place_window(space, &around.place, addr, out);
+            return;
+        }
+        first = around.hi;
+        end = around.lo;
+    }
+    out->lo = addr >= end && end > out->lo ? end : out->lo;
+    out->hi = addr < first && first < out->hi ? first : out->hi;
     if (!space->dev) {
         return;
     }
@@ -63,24 +117,7 @@ void mf_window_find(const struct mf_xcopy_space *space, uint64_t addr, struct mf
         local_window(space, addr, out);
         return;
     }
-    struct mf_segment *seg = mf_gva_table_find(space->table, (mf_gva){addr});
-    if (seg) {
-        out->lo = seg->desc.gva;
-        out->hi = seg->desc.gva + seg->desc.size;
-        out->seg = seg;
-        out->place = seg->desc.kind == MF_KIND_HBM ? MF_PLACE_GD : MF_PLACE_GH;
-        out->rank = seg->desc.owner;
-        return;
-    }
-    struct mf_gva_loc loc;
-    bool found = mf_layout_find(layout, (mf_gva){addr}, &loc);
-    MF_ASSERT(found);
-    *out = (struct mf_window){
-        .lo = UINT64_MAX,
-        .hi = addr,
-        .place = loc.kind == MF_KIND_HBM ? MF_PLACE_GD : MF_PLACE_GH,
-        .rank = loc.rank,
-    };
+    global_window(space, addr, out);
 }
 
 /* End of the slot that holds the address. */
@@ -91,6 +128,16 @@ static uint64_t slot_end(const struct mf_layout *layout, uint64_t addr)
     return addr - loc.offset + layout->max_bytes[loc.kind];
 }
 
+bool mf_range_is_given(const struct mf_xcopy_space *space, uint64_t gva, uint64_t size,
+                       const struct mf_window *window)
+{
+    const struct mf_segment *seg = window->seg;
+    while (seg && seg->desc.gva + seg->desc.size < gva + size) {
+        seg = mf_gva_table_find(space->table, (mf_gva){seg->desc.gva + seg->desc.size});
+    }
+    return seg != NULL;
+}
+
 static enum mf_refusal check_global(const struct mf_xcopy_space *space, uint64_t addr,
                                     uint64_t size, const struct mf_window *window)
 {
@@ -98,8 +145,7 @@ static enum mf_refusal check_global(const struct mf_xcopy_space *space, uint64_t
     if (size > layout->size - (addr - layout->base.v)) {
         return MF_REFUSE_LEAVES_POOL;
     }
-    uint64_t end = addr + size;
-    if (end > slot_end(layout, addr)) {
+    if (addr + size > slot_end(layout, addr)) {
         return MF_REFUSE_CROSSES_SLOT;
     }
     enum mf_mem_kind kind = window->place == MF_PLACE_GD ? MF_KIND_HBM : MF_KIND_DRAM;
@@ -107,11 +153,7 @@ static enum mf_refusal check_global(const struct mf_xcopy_space *space, uint64_t
         !mf_gva_table_first(space->table, kind, window->rank)) {
         return MF_REFUSE_UNKNOWN_RANK;
     }
-    const struct mf_segment *seg = window->seg;
-    while (seg && seg->desc.gva + seg->desc.size < end) {
-        seg = mf_gva_table_find(space->table, (mf_gva){seg->desc.gva + seg->desc.size});
-    }
-    return seg ? MF_REFUSE_NONE : MF_REFUSE_NOT_GIVEN;
+    return mf_range_is_given(space, addr, size, window) ? MF_REFUSE_NONE : MF_REFUSE_NOT_GIVEN;
 }
 
 static enum mf_refusal check_side(const struct mf_xcopy_space *space, uint64_t addr, uint64_t size,
@@ -126,8 +168,11 @@ static enum mf_refusal check_side(const struct mf_xcopy_space *space, uint64_t a
     if (!(window->place & allowed)) {
         return MF_REFUSE_PLACE;
     }
+    if (window->seg && window->shift) {
+        return size <= window->hi - addr ? MF_REFUSE_NONE : MF_REFUSE_LEAVES_PLACE;
+    }
     if (window->place & PLACES_G) {
-        return check_global(space, addr, size, window);
+        return check_global(space, addr + window->shift, size, window);
     }
     if (size <= window->hi - addr) {
         return MF_REFUSE_NONE;
@@ -162,7 +207,7 @@ static struct verdict judge(const struct mf_xcopy_space *space, const struct mf_
     if (dst_why && dst_why != MF_REFUSE_UNKNOWN_RANK) {
         return (struct verdict){dst_why, false};
     }
-    if (mf_overlaps(element->src, element->dst, element->size)) {
+    if (mf_overlaps(element->src + src->shift, element->dst + dst->shift, element->size)) {
         return (struct verdict){MF_REFUSE_OVERLAP, true};
     }
     return why ? (struct verdict){why, true} : (struct verdict){dst_why, false};
@@ -284,12 +329,21 @@ static int refuse_range(const struct mf_xcopy_space *space, const struct mf_elem
     const struct mf_layout *layout = &space->table->layout;
     uint64_t addr = verdict.is_src ? element->src : element->dst;
     uint64_t end = layout->base.v + layout->size;
+    struct mf_window window;
+    mf_window_find(space, addr, &window);
     switch (verdict.why) {
     case MF_REFUSE_NULL:
         return mf_err(SMEM_INVALID_PARAM, "%s: the address is NULL", where);
     case MF_REFUSE_WRAPS:
         return mf_err(SMEM_INVALID_PARAM, "%s wraps around the end of the address space", where);
     case MF_REFUSE_ENTERS_POOL:
+        if (window.hi != layout->base.v) {
+            return mf_err(SMEM_INVALID_PARAM,
+                          "%s: begins in local memory and ends where this process has memory of "
+                          "pool %" PRIu32 ", from 0x%" PRIx64 " on: one element is either local or "
+                          "global",
+                          where, space->pool, window.hi);
+        }
         return mf_err(SMEM_INVALID_PARAM,
                       "%s: begins in local memory and ends inside pool %" PRIu32 " [0x%" PRIx64
                       ", 0x%" PRIx64 "): one element is either local or global",
@@ -299,15 +353,21 @@ static int refuse_range(const struct mf_xcopy_space *space, const struct mf_elem
                       "%s: leaves the device memory in which it begins, see the size that was "
                       "allocated there",
                       where);
+    case MF_REFUSE_LEAVES_PLACE:
+        return mf_err(SMEM_INVALID_PARAM,
+                      "%s: leaves the memory of rank %" PRIu32 " in pool %" PRIu32
+                      " that this process has at [0x%" PRIx64 ", 0x%" PRIx64
+                      "): what follows there is another piece; split it, or give global addresses",
+                      where, window.rank, space->pool, window.lo, window.hi);
     case MF_REFUSE_LEAVES_POOL:
         return mf_err(SMEM_INVALID_PARAM,
                       "%s: ends %" PRIu64 " bytes behind pool %" PRIu32 " [0x%" PRIx64
                       ", 0x%" PRIx64 ")",
                       where, addr + element->size - end, space->pool, layout->base.v, end);
     case MF_REFUSE_CROSSES_SLOT:
-        return refuse_crossing(space, where, addr, element->size);
+        return refuse_crossing(space, where, addr + window.shift, element->size);
     default:
-        return refuse_not_given(space, where, addr, element->size);
+        return refuse_not_given(space, where, addr + window.shift, element->size);
     }
 }
 

@@ -9,8 +9,8 @@
 
 #include "xcopy/xcopy.h"
 
-/** Kinds of places, as bits of a mask. An address in the pool's range is global, whoever owns it.
- */
+/** Kinds of places, as bits of a mask. An address in the pool's range is global, whoever owns it;
+ * so is an address of this process at which memory of the pool lies. */
 enum mf_place {
     MF_PLACE_LH = 1, /* host memory of this process */
     MF_PLACE_LD = 2, /* device memory of this process */
@@ -37,7 +37,8 @@ struct mf_window {
     uint64_t lo, hi;
     struct mf_segment *seg; /* NULL: local memory, or global memory that is not (yet) known here */
     uint32_t place;
-    uint32_t rank; /* owner, of global addresses */
+    uint32_t rank;  /* owner, of global addresses */
+    uint64_t shift; /* address + shift is the global address; 0: is itself, or is none */
 };
 
 /** Why an element is refused. */
@@ -51,9 +52,11 @@ enum mf_refusal {
     MF_REFUSE_PLACE,        /* the type does not allow this place here */
     MF_REFUSE_ENTERS_POOL,  /* begins outside of the pool and ends inside */
     MF_REFUSE_LEAVES_DEV,   /* leaves the device memory it begins in */
+    MF_REFUSE_LEAVES_PLACE, /* begins where this process has pool memory and ends behind it */
     MF_REFUSE_LEAVES_POOL,  /* begins in the pool and ends behind it */
     MF_REFUSE_CROSSES_SLOT, /* from one rank's slot into the next */
-    MF_REFUSE_NOT_GIVEN,    /* in a slot, but nobody gave memory there */
+    MF_REFUSE_NOT_GIVEN,    /* in a slot, but not all of it is known memory: resolve another rank,
+                               which may have extended it, then ask again */
     MF_REFUSE_UNKNOWN_RANK, /* nothing is known of the rank's slot: resolve, then ask again */
 };
 
@@ -92,6 +95,9 @@ static inline bool mf_overlaps(uint64_t a, uint64_t b, uint64_t size)
     return a - b < size || b - a < size;
 }
 
+/** Does all of the range of global addresses lie in known memory? `window` is that of `gva`. */
+bool mf_range_is_given(const struct mf_xcopy_space *space, uint64_t gva, uint64_t size,
+                       const struct mf_window *window);
 /** Check everything about an element. `src` and `dst` are the windows of its two addresses. */
 enum mf_refusal mf_element_check(const struct mf_xcopy_space *space,
                                  const struct mf_element *element, const struct mf_window *src,

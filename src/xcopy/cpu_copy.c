@@ -46,8 +46,9 @@ struct mf_cpu_copy {
     bool kernel_given;    /* by the option copy.kernel */
     uint32_t threads;     /* that share a large copy; 0 while not measured */
     struct choice choice[CLASSES];
-    uint64_t alone_ns;      /* MF_BENCH_BYTES by one thread; 0: not measured */
-    uint32_t tried_threads; /* the largest number that was measured */
+    const struct mf_copy_kernel *bulk; /* for parts of a bulk */
+    uint64_t alone_ns;                 /* MF_BENCH_BYTES by one thread; 0: not measured */
+    uint32_t tried_threads;            /* the largest number that was measured */
     uint64_t tried_ns;
 };
 
@@ -214,6 +215,21 @@ static void measure_threads(struct mf_cpu_copy *copier, const struct mf_bench_ar
     }
 }
 
+/* Parts of a bulk lie apart: what a kernel fetches behind the end of one is in vain and in the way
+ * of the next, so they go by the sibling that leaves fetching to the processor. */
+static const struct mf_copy_kernel *bulk_kernel(const struct mf_cpu_copy *copier)
+{
+    const struct mf_copy_kernel *kernel = copier->choice[CLASS_SMALL].kernel;
+    size_t length = strlen(kernel->name);
+    char name[32];
+    if (copier->kernel_given || length < 3 || strcmp(kernel->name + length - 3, "-pf") != 0) {
+        return kernel;
+    }
+    snprintf(name, sizeof(name), "%.*s", (int)(length - 3), kernel->name);
+    const struct mf_copy_kernel *sibling = kernel_find(name);
+    return sibling ? sibling : kernel;
+}
+
 static void measure(struct mf_cpu_copy *copier)
 {
     uint64_t start_ns = mf_now_ns(copier->env);
@@ -251,6 +267,7 @@ static bool known(struct mf_cpu_copy *copier)
         return false;
     }
     measure(copier);
+    copier->bulk = bulk_kernel(copier);
     atomic_store_explicit(&copier->state, KNOWN, memory_order_release);
     return true;
 }
@@ -314,7 +331,7 @@ void mf_cpu_copy_bulk(void *arg, void *dst, const void *src, size_t size)
 {
     struct mf_cpu_copy *copier = arg;
     if (size >= MF_COPY_BULK_PART && size < MF_COPY_SMALL && known(copier)) {
-        copier->choice[CLASS_SMALL].kernel->copy(dst, src, size);
+        copier->bulk->copy(dst, src, size);
     } else {
         mf_cpu_copy(arg, dst, src, size);
     }
@@ -359,7 +376,8 @@ void mf_cpu_copy_explain(struct mf_cpu_copy *copier, char *buf, size_t cap)
         sched_yield(); /* until the thread that measures is done, some milliseconds */
     }
     char text[512];
-    size_t len = (size_t)snprintf(text, sizeof(text), "below 256 KiB: memcpy");
+    size_t len = (size_t)snprintf(text, sizeof(text), "below 256 KiB: memcpy; parts of batches: %s",
+                                  copier->bulk->name);
     for (int cls = 0; cls < CLASSES; cls++) {
         len += (size_t)explain_class(copier, cls, text + len, sizeof(text) - len);
     }

@@ -142,7 +142,7 @@ static int report(const struct job *job, const struct mf_batch *batch, smem_bm_c
         .dst = (uintptr_t)batch->dst[i],
         .size = batch->size[i],
         .type = type,
-        .index = single ? MF_ELEMENT_SINGLE : i,
+        .index = single ? MF_ELEMENT_SINGLE : batch->first + i,
     };
     mf_err_restore(&job->outcome.err);
     return mf_element_err_in(job->space, &element, job->outcome.rc);
@@ -165,7 +165,9 @@ static int conclude(const struct job *job, const struct mf_batch *batch, smem_bm
     } else {
         mf_err_restore(&plan->err);
     }
-    return mf_err_in(SMEM_PARTIAL_FAILED, "%u of %u elements failed", failed, batch->count);
+    return batch->part
+               ? SMEM_PARTIAL_FAILED
+               : mf_err_in(SMEM_PARTIAL_FAILED, "%u of %u elements failed", failed, batch->count);
 }
 
 static int get_plan(struct mf_lanes *lanes)
@@ -256,7 +258,8 @@ static inline bool copy_small(const struct mf_xcopy_space *space, const struct m
     uint8_t dst_place = write ? MF_PLACE_GH : MF_PLACE_LH;
     if (size - 1 >= SMALL_MAX || space->dev || local == 0 || local + size < local ||
         local - base < layout->size || local + size - 1 - base < layout->size ||
-        !(rule->src_mask & src_place) || !(rule->dst_mask & dst_place)) {
+        !(rule->src_mask & src_place) || !(rule->dst_mask & dst_place) ||
+        mf_gva_place_near(space->table, local, size)) {
         return false;
     }
     struct mf_segment *seg = mf_gva_table_find(space->table, (mf_gva){gva});
@@ -277,6 +280,9 @@ int mf_xcopy_one(const struct mf_xcopy_space *space, struct mf_lanes *lanes, con
     uint64_t dst_addr = (uintptr_t)dst;
     struct mf_window from;
     struct mf_window to;
+    if (__builtin_expect(space->checked, 0)) {
+        return copy_one_slowly(space, lanes, src, dst, size, type, deadline_ns);
+    }
     if (copy_small(space, lanes, src_addr, dst_addr, size, rule)) {
         return SMEM_OK;
     }
@@ -284,7 +290,8 @@ int mf_xcopy_one(const struct mf_xcopy_space *space, struct mf_lanes *lanes, con
     mf_window_find(space, dst_addr, &to);
     if (size - 1 >= MF_COPY_BYTES_MAX || !mf_window_fits(&from, src_addr, size) ||
         !mf_window_fits(&to, dst_addr, size) || !(from.place & rule->src_mask) ||
-        !(to.place & rule->dst_mask) || mf_overlaps(src_addr, dst_addr, size)) {
+        !(to.place & rule->dst_mask) ||
+        mf_overlaps(src_addr + from.shift, dst_addr + to.shift, size)) {
         return copy_one_slowly(space, lanes, src, dst, size, type, deadline_ns);
     }
     struct mf_route route;
@@ -299,8 +306,8 @@ int mf_xcopy_one(const struct mf_xcopy_space *space, struct mf_lanes *lanes, con
     struct mf_xfer x = {
         .src_seg = from.seg,
         .dst_seg = to.seg,
-        .src = src_addr,
-        .dst = dst_addr,
+        .src = src_addr + from.shift,
+        .dst = dst_addr + to.shift,
         .size = size,
         .flags = mf_window_flags(&from, &to),
         .status = MF_XFER_PENDING,

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "xcopy/checksum.h"
 
 int mf_lanes_get(struct mf_lanes *lanes, const struct mf_transport_ops *ops, void *tp, void **lane)
 {
@@ -77,9 +78,9 @@ static int conclude(const struct mf_route *route, struct mf_xfer *v, uint32_t co
     return first;
 }
 
-int mf_move_finish(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
-                   const struct mf_route *route, struct mf_xfer *v, uint32_t count, int started,
-                   uint64_t deadline_ns)
+static int finish_posted(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
+                         const struct mf_route *route, struct mf_xfer *v, uint32_t count,
+                         int started, uint64_t deadline_ns)
 {
     uint32_t undone = first_undone(v, count);
     if (started == SMEM_OK && undone == count) {
@@ -95,12 +96,46 @@ int mf_move_finish(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
     return conclude(route, v, count, rc);
 }
 
+/* What has been moved is not done before its checksums agree. `rc` is what moving came to; the
+ * sentence stays that of the first transfer that failed. */
+static int check_moved(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
+                       struct mf_xfer *v, uint32_t count, int rc, uint64_t deadline_ns)
+{
+    struct mf_err_rec err;
+    uint32_t failed = first_undone(v, count);
+    if (!space->checked) {
+        return rc;
+    }
+    mf_err_save(&err);
+    int differs = mf_checksum_verify(space, lanes, v, count, deadline_ns);
+    if (differs && first_undone(v, count) < failed) {
+        return differs;
+    }
+    mf_err_restore(&err);
+    return rc;
+}
+
+int mf_move_finish(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
+                   const struct mf_route *route, struct mf_xfer *v, uint32_t count, int started,
+                   uint64_t deadline_ns)
+{
+    int rc = finish_posted(space, lanes, route, v, count, started, deadline_ns);
+    return check_moved(space, lanes, v, count, rc, deadline_ns);
+}
+
 int mf_move_posted(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
                    const struct mf_route *route, struct mf_xfer *v, uint32_t count,
                    uint64_t deadline_ns)
 {
     int started = mf_move_start(lanes, route, v, count);
     return mf_move_finish(space, lanes, route, v, count, started, deadline_ns);
+}
+
+static int move_posted(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
+                       const struct mf_route *route, struct mf_xfer *x, uint64_t deadline_ns)
+{
+    int started = mf_move_start(lanes, route, x, 1);
+    return finish_posted(space, lanes, route, x, 1, started, deadline_ns);
 }
 
 /* ---- by this thread ---- */
@@ -157,6 +192,15 @@ static int start_local(const struct mf_xcopy_space *space, struct mf_lanes *lane
                       "memory of rank %" PRIu32 " at 0x%" PRIx64 " is not mapped in this process",
                       seg->desc.owner, seg->desc.gva);
     }
+    if (!src.on_device && !dst.on_device && space->checked) {
+        struct mf_checksum_bad bad;
+        x->flags |= MF_XFER_CHECKED;
+        x->status = mf_checksum_copy(space->copier, (void *)(uintptr_t)dst.addr,
+                                     (const void *)(uintptr_t)src.addr, x->size, &bad)
+                        ? SMEM_OK
+                        : mf_checksum_err(&space->table->layout, x, &bad);
+        return x->status;
+    }
     if (!src.on_device && !dst.on_device) {
         (bulk ? mf_cpu_copy_bulk : mf_cpu_copy)(space->copier, (void *)(uintptr_t)dst.addr,
                                                 (const void *)(uintptr_t)src.addr, x->size);
@@ -193,8 +237,8 @@ static int finish_stream(const struct mf_xcopy_space *space, struct mf_lanes *la
     return rc;
 }
 
-int mf_move_local(const struct mf_xcopy_space *space, struct mf_lanes *lanes, struct mf_xfer *v,
-                  uint32_t count, uint64_t deadline_ns)
+static int move_local(const struct mf_xcopy_space *space, struct mf_lanes *lanes, struct mf_xfer *v,
+                      uint32_t count, uint64_t deadline_ns)
 {
     bool bulk = is_bulk(v, count);
     bool queued = false;
@@ -223,6 +267,13 @@ int mf_move_local(const struct mf_xcopy_space *space, struct mf_lanes *lanes, st
     return synced;
 }
 
+int mf_move_local(const struct mf_xcopy_space *space, struct mf_lanes *lanes, struct mf_xfer *v,
+                  uint32_t count, uint64_t deadline_ns)
+{
+    int rc = move_local(space, lanes, v, count, deadline_ns);
+    return check_moved(space, lanes, v, count, rc, deadline_ns);
+}
+
 /* ---- by way of host memory ---- */
 
 static struct mf_window window_of(struct mf_segment *seg, bool device)
@@ -247,9 +298,9 @@ static int move_half(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
     x->status = MF_XFER_PENDING;
     switch (route.path) {
     case MF_PATH_TRANSPORT:
-        return mf_move_posted(space, lanes, &route, x, 1, deadline_ns);
+        return move_posted(space, lanes, &route, x, deadline_ns);
     case MF_PATH_LOCAL:
-        return mf_move_local(space, lanes, x, 1, deadline_ns);
+        return move_local(space, lanes, x, 1, deadline_ns);
     default:
         x->status = mf_err(SMEM_NOT_CONNECTED,
                            "the transport that reaches rank %" PRIu32 " does not reach its device "
@@ -257,6 +308,22 @@ static int move_half(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
                            route.peer);
         return x->status;
     }
+}
+
+static int get_staging(struct mf_lanes *lanes)
+{
+    if (!lanes->staging) {
+        lanes->staging = mf_alloc_aligned(4096, MF_STAGING_BYTES, "staging memory of a copy");
+    }
+    return lanes->staging ? SMEM_OK : SMEM_MALLOC_FAILED;
+}
+
+int mf_move_to_staging(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
+                       struct mf_xfer *x, uint64_t deadline_ns)
+{
+    int rc = get_staging(lanes);
+    x->dst = (uintptr_t)lanes->staging;
+    return rc ? rc : move_half(space, lanes, x, deadline_ns);
 }
 
 static int move_staged(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
@@ -295,12 +362,9 @@ int mf_move_staged(const struct mf_xcopy_space *space, struct mf_lanes *lanes, s
     int first = SMEM_OK;
     struct mf_err_rec err;
     deadline_ns = mf_move_deadline(space, deadline_ns);
-    if (!lanes->staging) {
-        lanes->staging = mf_alloc_aligned(4096, MF_STAGING_BYTES, "staging memory of a copy");
-    }
     for (uint32_t i = 0; i < count; i++) {
-        v[i].status =
-            lanes->staging ? move_staged(space, lanes, &v[i], deadline_ns) : SMEM_MALLOC_FAILED;
+        v[i].status = get_staging(lanes);
+        v[i].status = v[i].status ? v[i].status : move_staged(space, lanes, &v[i], deadline_ns);
         if (v[i].status && first == SMEM_OK) {
             first = v[i].status;
             mf_err_save(&err);
@@ -309,5 +373,5 @@ int mf_move_staged(const struct mf_xcopy_space *space, struct mf_lanes *lanes, s
     if (first != SMEM_OK) {
         mf_err_restore(&err);
     }
-    return first;
+    return check_moved(space, lanes, v, count, first, deadline_ns);
 }

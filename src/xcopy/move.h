@@ -25,6 +25,11 @@ int mf_move_local(const struct mf_xcopy_space *space, struct mf_lanes *lanes, st
 int mf_move_staged(const struct mf_xcopy_space *space, struct mf_lanes *lanes, struct mf_xfer *v,
                    uint32_t count, uint64_t deadline_ns);
 
+/** Read `x->size` bytes (at most MF_STAGING_BYTES) of the transfer's source into lanes->staging;
+ * the rest of `x` is this function's. */
+int mf_move_to_staging(const struct mf_xcopy_space *space, struct mf_lanes *lanes,
+                       struct mf_xfer *x, uint64_t deadline_ns);
+
 /** The two halves of mf_move_posted, so that several transports work at the same time.
  * mf_move_finish is called after every start, with its result. */
 int mf_move_start(struct mf_lanes *lanes, const struct mf_route *route, struct mf_xfer *v,

@@ -32,6 +32,7 @@ struct builder {
     const struct mf_type_rule *rule;
     smem_bm_copy_type type;
     bool single;
+    bool apart;                  /* no coalescing: checksums tell every element apart */
     struct seen *at[SIDES];      /* the current windows */
     struct mf_plan_group *group; /* of them; NULL while they are not checked */
     uint32_t flags;              /* of transfers between them */
@@ -109,12 +110,15 @@ static void forget_groups(struct mf_plan *plan)
 
 /* ---- elements ---- */
 
+/* Both addresses as transfers have them: global ones of pool memory. */
 static inline void emit(struct builder *b, uint64_t src, uint64_t dst, uint64_t size, uint32_t i)
 {
     struct mf_xfer *x = b->open;
     b->plan->bytes += size;
-    /* Words stay alone: each lands by one store. */
-    if (x && x->src + x->size == src && x->dst + x->size == dst && size > 8 && x->size > 8) {
+    /* Words stay alone: each lands by one store. Neighbours may each be apart from their targets
+     * and overlap as a whole. */
+    if (x && x->src + x->size == src && x->dst + x->size == dst && size > 8 && x->size > 8 &&
+        !mf_overlaps(x->src, x->dst, x->size + size)) {
         x->size += size;
         x->cookie += 1ull << 32;
         return;
@@ -137,7 +141,7 @@ static inline void emit(struct builder *b, uint64_t src, uint64_t dst, uint64_t 
     group->min_dst = dst < group->min_dst ? dst : group->min_dst;
     group->max_dst = dst > group->max_dst ? dst : group->max_dst;
     group->count++;
-    b->open = x;
+    b->open = b->apart ? NULL : x;
 }
 
 /* The window around an address. What is no longer true of it, of the windows before, is forgotten.
@@ -192,7 +196,7 @@ static struct mf_element element_at(const struct builder *b, uint32_t i)
         .dst = (uintptr_t)b->batch->dst[i],
         .size = b->batch->size[i],
         .type = b->type,
-        .index = b->single ? MF_ELEMENT_SINGLE : i,
+        .index = b->single ? MF_ELEMENT_SINGLE : b->batch->first + i,
     };
 }
 
@@ -212,35 +216,38 @@ static int refused(struct builder *b, uint32_t i, int rc)
     return SMEM_OK;
 }
 
-/* The rank of one side, when nothing is known of its slot. */
-static uint32_t unknown_rank(const struct builder *b, const struct mf_window *window)
+/* The rank of one side, when not all of its range is known here. */
+static uint32_t lacking_rank(const struct builder *b, const struct mf_window *window, uint64_t addr,
+                             uint64_t size)
 {
-    enum mf_mem_kind kind = window->place == MF_PLACE_GD ? MF_KIND_HBM : MF_KIND_DRAM;
-    bool global = window->place & (MF_PLACE_GD | MF_PLACE_GH);
-    bool unknown = global && !window->seg && window->rank != b->space->self &&
-                   !mf_gva_table_first(b->space->table, kind, window->rank);
-    return unknown ? window->rank : MF_PLAN_NONE;
+    bool foreign = (window->place & (MF_PLACE_GD | MF_PLACE_GH)) && window->rank != b->space->self;
+    return foreign && !mf_range_is_given(b->space, addr + window->shift, size, window)
+               ? window->rank
+               : MF_PLAN_NONE;
 }
 
-/* An element that meets a rank of which nothing is known: have it resolved before the next pass, or
- * refuse with what resolve said. */
+/* An element that meets a rank of which nothing is known, or less than it needs: have it resolved
+ * before the next pass, or refuse with what resolve said. */
 static int add_unknown(struct builder *b, uint32_t i, const struct mf_element *element)
 {
     struct mf_plan *plan = b->plan;
-    uint32_t ranks[2] = {unknown_rank(b, &b->at[SRC]->w), unknown_rank(b, &b->at[DST]->w)};
+    uint32_t ranks[2] = {lacking_rank(b, &b->at[SRC]->w, element->src, element->size),
+                         lacking_rank(b, &b->at[DST]->w, element->dst, element->size)};
     bool wait = false;
     for (int side = 0; side < 2; side++) {
         uint32_t rank = ranks[side];
         if (rank == MF_PLAN_NONE) {
             continue;
         }
-        if (plan->resolved[rank] == MF_PLAN_NOT_ASKED) {
-            plan->resolved[rank] = MF_PLAN_ASK;
+        /* One that was there when it was asked may have left since: it is asked once more. */
+        if (plan->resolved[rank] == MF_PLAN_NOT_ASKED || plan->resolved[rank] == SMEM_OK) {
+            bool again = plan->resolved[rank] == SMEM_OK;
+            plan->resolved[rank] = again ? MF_PLAN_ASK_AGAIN : MF_PLAN_ASK;
             plan->ask[plan->ask_count++] = rank;
         }
-        if (plan->resolved[rank] == MF_PLAN_ASK) {
+        if (plan->resolved[rank] == MF_PLAN_ASK || plan->resolved[rank] == MF_PLAN_ASK_AGAIN) {
             wait = true;
-        } else if (plan->resolved[rank] != SMEM_OK) {
+        } else if (plan->resolved[rank] != MF_PLAN_CONFIRMED) {
             if (rank == plan->resolve_err_rank) {
                 mf_err_restore(&plan->resolve_err);
             } else {
@@ -262,6 +269,17 @@ static uint64_t piece_limit(const struct mf_window *window, uint64_t addr)
     return window->seg ? window->hi - addr : UINT64_MAX;
 }
 
+/* Its memory was taken down since the element was checked: as if it had never been there. */
+static int add_lost(struct builder *b, uint32_t i, const struct mf_element *element,
+                    struct seen *src, struct seen *dst)
+{
+    b->at[SRC] = src;
+    b->at[DST] = dst;
+    b->group = NULL;
+    b->open = NULL;
+    return add_unknown(b, i, element);
+}
+
 /* An element that is in order, in one transfer for each stretch between seams. */
 static int add_pieces(struct builder *b, uint32_t i, struct mf_element element)
 {
@@ -269,8 +287,12 @@ static int add_pieces(struct builder *b, uint32_t i, struct mf_element element)
     while (element.size > 0) {
         int rc = mf_plan_reserve(b->plan, b->plan->count + rest);
         /* Local memory is one piece, whatever lies in it: the check has seen its first address. */
-        struct seen *src = b->at[SRC]->w.seg ? look(b, SRC, element.src) : b->at[SRC];
-        struct seen *dst = b->at[DST]->w.seg ? look(b, DST, element.dst) : b->at[DST];
+        bool shared[SIDES] = {b->at[SRC]->w.seg != NULL, b->at[DST]->w.seg != NULL};
+        struct seen *src = shared[SRC] ? look(b, SRC, element.src) : b->at[SRC];
+        struct seen *dst = shared[DST] ? look(b, DST, element.dst) : b->at[DST];
+        if (rc == SMEM_OK && ((shared[SRC] && !src->w.seg) || (shared[DST] && !dst->w.seg))) {
+            return add_lost(b, i, &element, src, dst);
+        }
         rc = rc ? rc : settle(b, src, dst);
         if (rc) {
             return rc;
@@ -280,7 +302,7 @@ static int add_pieces(struct builder *b, uint32_t i, struct mf_element element)
         uint64_t dst_limit = piece_limit(&b->at[DST]->w, element.dst);
         size = size < src_limit ? size : src_limit;
         size = size < dst_limit ? size : dst_limit;
-        emit(b, element.src, element.dst, size, i);
+        emit(b, element.src + b->at[SRC]->w.shift, element.dst + b->at[DST]->w.shift, size, i);
         element.src += size;
         element.dst += size;
         element.size -= size;
@@ -296,7 +318,7 @@ static int add_checked(struct builder *b, uint32_t i, const struct mf_element *e
     if (why == MF_REFUSE_NONE) {
         return add_pieces(b, i, *element);
     }
-    if (why == MF_REFUSE_UNKNOWN_RANK) {
+    if (why == MF_REFUSE_UNKNOWN_RANK || why == MF_REFUSE_NOT_GIVEN) {
         return add_unknown(b, i, element);
     }
     return refused(b, i, mf_element_refuse(b->space, element, why));
@@ -318,7 +340,7 @@ static int add_elsewhere(struct builder *b, uint32_t i)
         !mf_window_fits(&src->w, element.src, element.size) ||
         !mf_window_fits(&dst->w, element.dst, element.size) ||
         !(src->w.place & b->rule->src_mask) || !(dst->w.place & b->rule->dst_mask) ||
-        mf_overlaps(element.src, element.dst, element.size)) {
+        mf_overlaps(element.src + src->w.shift, element.dst + dst->w.shift, element.size)) {
         b->at[SRC] = src;
         b->at[DST] = dst;
         return add_checked(b, i, &element);
@@ -329,7 +351,7 @@ static int add_elsewhere(struct builder *b, uint32_t i)
             return rc;
         }
     }
-    emit(b, element.src, element.dst, element.size, i);
+    emit(b, element.src + src->w.shift, element.dst + dst->w.shift, element.size, i);
     return SMEM_OK;
 }
 
@@ -363,11 +385,12 @@ static int compile_pass(struct builder *b)
         uint64_t src = (uintptr_t)batch->src[i];
         uint64_t dst = (uintptr_t)batch->dst[i];
         uint64_t size = batch->size[i];
-        if (__builtin_expect(b->group && mf_window_holds(&b->at[SRC]->w, src, size) &&
-                                 mf_window_holds(&b->at[DST]->w, dst, size) &&
-                                 size - 1 < MF_COPY_BYTES_MAX && !mf_overlaps(src, dst, size),
-                             1)) {
-            emit(b, src, dst, size, i);
+        if (__builtin_expect(
+                b->group && mf_window_holds(&b->at[SRC]->w, src, size) &&
+                    mf_window_holds(&b->at[DST]->w, dst, size) && size - 1 < MF_COPY_BYTES_MAX &&
+                    !mf_overlaps(src + b->at[SRC]->w.shift, dst + b->at[DST]->w.shift, size),
+                1)) {
+            emit(b, src + b->at[SRC]->w.shift, dst + b->at[DST]->w.shift, size, i);
             continue;
         }
         rc = add_elsewhere(b, i);
@@ -388,8 +411,9 @@ static void resolve_ranks(const struct builder *b, uint64_t deadline_ns)
     }
     while (plan->asked_count < plan->ask_count) {
         uint32_t rank = plan->ask[plan->asked_count++];
+        bool again = plan->resolved[rank] == MF_PLAN_ASK_AGAIN;
         int rc = space->resolve(space->arg, rank, deadline_ns);
-        plan->resolved[rank] = rc;
+        plan->resolved[rank] = rc == SMEM_OK && again ? MF_PLAN_CONFIRMED : rc;
         if (rc && plan->resolve_err_rank == MF_PLAN_NONE) {
             plan->resolve_err_rank = rank;
             mf_err_save(&plan->resolve_err);
@@ -437,6 +461,7 @@ int mf_plan_compile(struct mf_plan *plan, const struct mf_xcopy_space *space,
     b.rule = &mf_type_rules[type];
     b.type = type;
     b.single = single;
+    b.apart = space->checked;
     MF_ASSERT(space->self < space->table->layout.world);
     int rc = check_batch(batch, type);
     rc = rc ? rc : mf_plan_reserve_ranks(plan, space->table->layout.world);

@@ -61,15 +61,20 @@ struct mf_plan {
     uint64_t *keys;            /* of each transfer, its target address */
     uint64_t *spare_keys;      /* as long as keys, or NULL */
     uint32_t *by_rank;         /* first group of each rank */
-    int32_t *resolved;         /* of each rank: the result of resolve, or MF_PLAN_NOT_ASKED, _ASK */
+    int32_t *resolved;         /* of each rank: the result of resolve, or MF_PLAN_* */
     uint32_t *ask;             /* ranks in the order in which they were met: */
     uint32_t ask_count;        /* all of them */
     uint32_t asked_count;      /* those that are resolved already */
-    uint32_t world;            /* length of by_rank, resolved and ask */
+    uint32_t world;            /* length of by_rank and resolved, half of that of ask */
     uint32_t resolve_err_rank; /* the first rank whose resolve failed, */
     struct mf_err_rec resolve_err; /* and its sentence */
 };
-enum { MF_PLAN_NOT_ASKED = 1, MF_PLAN_ASK = 2 };
+enum {
+    MF_PLAN_NOT_ASKED = 1,
+    MF_PLAN_ASK = 2,
+    MF_PLAN_ASK_AGAIN = 3, /* resolve said that it is there, and the table does not have it */
+    MF_PLAN_CONFIRMED = 4, /* twice: so it gives nothing there */
+};
 
 struct mf_plan *mf_plan_create(void);
 void mf_plan_destroy(struct mf_plan *plan);

@@ -122,7 +122,7 @@ int mf_plan_reserve_ranks(struct mf_plan *plan, uint32_t world)
     free_ranks(plan);
     plan->by_rank = mf_alloc(sizeof(*plan->by_rank) * world, "copy plan's ranks");
     plan->resolved = mf_alloc(sizeof(*plan->resolved) * world, "copy plan's ranks");
-    plan->ask = mf_alloc(sizeof(*plan->ask) * world, "copy plan's ranks");
+    plan->ask = mf_alloc(sizeof(*plan->ask) * 2 * world, "copy plan's ranks"); /* each twice */
     if (!plan->by_rank || !plan->resolved || !plan->ask) {
         free_ranks(plan);
         return SMEM_MALLOC_FAILED;

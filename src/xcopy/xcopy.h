@@ -5,6 +5,7 @@
 #ifndef MF_XCOPY_XCOPY_H
 #define MF_XCOPY_XCOPY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/env.h"
@@ -24,6 +25,7 @@ struct mf_xcopy_space {
     uint32_t pool;         /* for sentences */
     uint32_t self;         /* rank */
     uint64_t copy_wait_ms; /* the option copy.wait_ms: the deadline of copies that are given none */
+    bool checked;          /* the option copy.checksum */
     /** Bring the segments of a rank that the table does not have. SMEM_OK: look again. Else the
      * sentence says why the rank's memory cannot be reached (not joined, left, died, other host).
      * May block until the deadline, and may leave the thread's quiesce section and enter it again:
@@ -57,7 +59,18 @@ struct mf_batch {
     const uint64_t *size;
     uint32_t count;
     int32_t *results; /* one code for each element, or NULL */
+    uint32_t first;   /* its elements are those from here on of a larger batch: for sentences */
+    bool part;        /* of a larger batch: a failure's sentence does not count the elements */
 };
+
+static inline uint64_t mf_batch_bytes(const struct mf_batch *batch)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        bytes += batch->size[i];
+    }
+    return bytes;
+}
 
 /** Copy one element. `type` is validated by the caller (0..SMEMB_COPY_AUTO). deadline_ns 0:
  * copy_wait_ms from the moment in which something must be waited for. Codes: SMEM_INVALID_PARAM

@@ -114,6 +114,47 @@ static void test_args_parse__leaves_operands(void **state)
     assert_int_equal(v.number, 0);
 }
 
+static void test_args_parse__repeats_what_may_be_repeated(void **state)
+{
+    struct arg_texts texts = {.count = 0};
+    const struct arg_option options[] = {arg_texts("dir", "DIR", &texts, "directories")};
+    const struct arg_spec spec = {
+        .command = "mfcli test", .about = "Test.", .options = options, .count = 1};
+    char name[] = "test", option[] = "--dir", one[] = "one", two[] = "--dir=two";
+    char *words[] = {name, option, one, two, NULL};
+
+    (void)state;
+    assert_int_equal(args_parse(&spec, 4, words, NULL), ARGS_GO);
+    assert_int_equal(texts.count, 2);
+    assert_string_equal(texts.items[0], "one");
+    assert_string_equal(texts.items[1], "two");
+}
+
+static void keep_spec(void *arg, const struct arg_spec *spec)
+{
+    *(const struct arg_spec **)arg = spec;
+}
+
+static void test_args_observe__gives_the_table_in_place_of_a_run(void **state)
+{
+    bool flag = false;
+    const struct arg_option options[] = {arg_flag("flag", &flag, "a flag")};
+    const struct arg_spec spec = {
+        .command = "mfcli test", .about = "Test.", .options = options, .count = 1};
+    const struct arg_spec *seen = NULL;
+    char name[] = "test", option[] = "--flag";
+    char *words[] = {name, option, NULL};
+
+    (void)state;
+    args_observe(keep_spec, &seen);
+    assert_int_equal(args_parse(&spec, 2, words, NULL), CLI_OK);
+    args_observe(NULL, NULL);
+    assert_ptr_equal(seen, &spec);
+    assert_false(flag);
+    assert_int_equal(args_parse(&spec, 2, words, NULL), ARGS_GO);
+    assert_true(flag);
+}
+
 struct mistake {
     const char *word, *value, *said;
 };
@@ -253,6 +294,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_args_parse__takes_every_type),
         cmocka_unit_test(test_args_parse__leaves_operands),
+        cmocka_unit_test(test_args_parse__repeats_what_may_be_repeated),
+        cmocka_unit_test(test_args_observe__gives_the_table_in_place_of_a_run),
         cmocka_unit_test(test_args_parse__names_mistakes),
         cmocka_unit_test(test_args_size__knows_units),
         cmocka_unit_test(test_args_nearest__finds_what_was_meant),

@@ -7,7 +7,8 @@ import unittest
 import tool
 from tool import ToolCase, json_lines
 
-COMMANDS = ["replay", "run", "store", "info", "version"]
+COMMANDS = ["demo", "replay", "run", "store", "info", "top", "mem", "logs", "completion",
+            "version"]
 
 
 class Usage(ToolCase):

@@ -125,7 +125,12 @@ static int do_create(struct rank *rank, const struct words *words, char *text)
     uint64_t bytes = option_u64(words, "dram", 2u << 20);
     smem_bm_create_option_t option = {.localDRAMSize = bytes,
                                       .maxDramSize = option_u64(words, "max", bytes),
-                                      .dataOpType = SMEMB_DATA_OP_SDMA};
+                                      .localHBMSize = option_u64(words, "hbm", 0),
+                                      .maxHbmSize = option_u64(words, "hbm", 0),
+                                      .dataOpType = SMEMB_DATA_OP_SDMA,
+                                      .enable56BitsGva = option_u64(words, "wide", 0) != 0,
+                                      .flags = (uint32_t)option_u64(words, "flags", 0),
+                                      .dramShmFd = (int)option_u64(words, "shm", UINT64_MAX)};
     smem_bm_t pool = smem_bm_create2(id, &option);
     if (pool == NULL) {
         return smem_get_last_err_code();
@@ -459,7 +464,11 @@ static const struct command {
 } commands[] = {
     {"init", do_init, "URL [world= rank= serve= init= create= op=]"},
     {"uninit", do_uninit, ""},
-    {"create", do_create, "POOL [dram= max=]"},
+    {"create", do_create, "POOL [dram= max= hbm= wide= flags= shm=FD]"},
+    {"extend", memory_extend, "POOL BYTES"},
+    {"size", memory_size, "POOL"},
+    {"memfd", memory_memfd, "BYTES [seals=]"},
+    {"open", memory_open, "PATH"},
     {"join", do_join, "POOL"},
     {"leave", do_leave, "POOL"},
     {"destroy", do_destroy, "POOL"},
@@ -472,6 +481,11 @@ static const struct command {
     {"zeros", do_zeros, "RANK OFF LEN [pool=]"},
     {"load", do_load, "RANK OFF [pool=]"},
     {"store", do_store, "RANK OFF VALUE [pool=]"},
+    {"where", address_where, "RANK OFF [pool=]"},
+    {"at", address_read, "ADDRESS LEN"},
+    {"vput", address_put, "ADDRESS LEN GEN WRITER OFF [pool=]"},
+    {"vget", address_get, "ADDRESS LEN GEN WRITER OFF [pool=]"},
+    {"hbm", address_hbm, "RANK OFF [pool=]"},
     {"g2g", do_g2g, "RANK OFF RANK OFF LEN [pool=]"},
     {"until", do_until, "RANK MS [pool= every=US]"},
     {"reach", do_reach, "RANK MS [pool= every=US]"},

@@ -74,6 +74,15 @@ char *pointer_to(struct rank *rank, uint32_t pool, uint32_t peer, uint64_t offse
 
 /* Each command: its result code; the text of the answer in `text` (LINE_BYTES). On failure an empty
  * text is replaced by the sentence of the library. */
+int address_where(struct rank *rank, const struct words *words, char *text);
+int address_read(struct rank *rank, const struct words *words, char *text);
+int address_put(struct rank *rank, const struct words *words, char *text);
+int address_get(struct rank *rank, const struct words *words, char *text);
+int address_hbm(struct rank *rank, const struct words *words, char *text);
+int memory_size(struct rank *rank, const struct words *words, char *text);
+int memory_extend(struct rank *rank, const struct words *words, char *text);
+int memory_memfd(struct rank *rank, const struct words *words, char *text);
+int memory_open(struct rank *rank, const struct words *words, char *text);
 int loop_start(struct rank *rank, const struct words *words, char *text);
 int loop_stats(struct rank *rank, const struct words *words, char *text);
 int loop_end(struct rank *rank, const struct words *words, char *text);

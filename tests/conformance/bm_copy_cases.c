@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "memfabric/mf_xcopy.h"
+
 #define GUARD 64u
 
 /* ---- places -------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ static void owner_sees(struct bm_rank *r)
             CHECK_OK(r, bm_copy(r, bm_gd(r, next) + 64, bytes, size, SMEMB_COPY_H2G));
         }
         CHECK_OK(r, bm_copy(r, bm_gh(r, next), &round, 8, SMEMB_COPY_H2GH));
-        const _Atomic uint64_t *flag = (const _Atomic uint64_t *)(uintptr_t)bm_gh(r, r->rank);
+        const _Atomic uint64_t *flag = (const void *)bm_at(r, bm_gh(r, r->rank));
         for (uint64_t end = bm_now_ms() + 20000; atomic_load(flag) < round;) {
             CHECK(r, bm_now_ms() < end);
         }
@@ -293,7 +295,7 @@ static int32_t spoil(struct bm_rank *r, struct batch *b, uint32_t i, uint64_t wa
         b->src[i] = NULL;
         return SMEM_INVALID_PARAM;
     case 2:
-        b->dst[i] = bm_gh(r, 1) + GIVEN; /* no memory there */
+        b->dst[i] = bm_gh(r, 1) + GIVEN; /* no memory of rank 1 there */
         return SMEM_INVALID_PARAM;
     case 3:
         b->src[i] = (char *)b->dst[i] + 1; /* one over the other */
@@ -321,17 +323,21 @@ static void bad_elements(struct bm_rank *r)
             .sources = b->src, .destinations = b->dst, .dataSizes = b->size};
         smem_batch_copy_result result = {.results = b->result};
         uint32_t first = ELEMENTS, lowest = ELEMENTS;
+        bool first_asks = false;
         r->ranks = 2; /* rank 2 takes no part but in bad elements */
         random_batch(r, b, &seed, false);
         r->ranks = all;
         for (uint32_t i = 0; i < b->count; i++) {
             want[i] = SMEM_OK;
             if (i == b->count / 2 || bm_random(&seed, 20) == 0) {
-                want[i] = spoil(r, b, i, bm_random(&seed, 5));
-                /* What is wrong by itself is found before a rank is asked for. */
-                bool found = first == ELEMENTS ||
-                             (want[first] == SMEM_NOT_CONNECTED && want[i] == SMEM_INVALID_PARAM);
+                uint64_t way = bm_random(&seed, 5);
+                want[i] = spoil(r, b, i, way);
+                /* What is wrong by itself is found before a rank is asked for, whether it is there
+                 * and whether it has more memory by now. */
+                bool asks = way == 2 || way == 4;
+                bool found = first == ELEMENTS || (first_asks && !asks);
                 first = found ? i : first;
+                first_asks = found ? asks : first_asks;
                 lowest = lowest == ELEMENTS ? i : lowest;
             }
         }
@@ -481,7 +487,7 @@ static void word_writer(struct bm_rank *r, bool from_hbm)
 
 static void word_reader(struct bm_rank *r)
 {
-    const volatile char *at = bm_gh(r, 1);
+    const volatile char *at = bm_at(r, bm_gh(r, 1));
     uint64_t last = 0, changes = 0;
     while (atomic_load(&r->stage->word[0]) == 0) {
         uint64_t w8 = *(const volatile uint64_t *)(at + 128);
@@ -514,15 +520,16 @@ static void words_whole(struct bm_rank *r)
 
 static void load_and_store(struct bm_rank *r)
 {
-    uint32_t next = (r->rank + 1) % r->ranks;
+    char *next = bm_at(r, bm_gh(r, (r->rank + 1) % r->ranks));
     for (uint64_t i = 0; i < GIVEN; i += 4096) {
-        *(volatile uint64_t *)(bm_gh(r, next) + i) = i + r->rank;
+        *(volatile uint64_t *)(next + i) = i + r->rank;
     }
     bm_barrier(r);
     for (uint32_t rank = 0; rank < r->ranks; rank++) {
         uint32_t writer = (rank + r->ranks - 1) % r->ranks;
+        const char *there = bm_at(r, bm_gh(r, rank));
         for (uint64_t i = 0; i < GIVEN; i += 4096) {
-            CHECK(r, *(volatile uint64_t *)(bm_gh(r, rank) + i) == i + writer);
+            CHECK(r, *(const volatile uint64_t *)(there + i) == i + writer);
         }
     }
     bm_barrier(r);
@@ -540,11 +547,91 @@ static void translated(struct bm_rank *r)
                  SMEM_ERROR);
         CHECK(r, va == NULL);
         CHECK(r, smem_bm_get_rank_id_by_gva(r->pool, gh) == rank);
+        CHECK(r, smem_bm_get_rank_id_by_gva(r->pool, bm_at(r, gh)) == rank);
         if (r->has_hbm) {
             char *gd = bm_gd(r, rank) + 12345;
             CHECK_OK(r, smem_bm_gva_to_va(r->pool, gd, SMEM_MEM_TYPE_LOCAL_DEVICE, &va));
             CHECK_RC(r, smem_bm_gva_to_va(r->pool, gd, SMEM_MEM_TYPE_LOCAL_HOST, &va), SMEM_ERROR);
             CHECK(r, smem_bm_get_rank_id_by_gva(r->pool, gd) == rank);
+        }
+    }
+    bm_barrier(r);
+}
+
+/* A pointer that gva_to_va gave, in a copy: as its global address would be, in both directions,
+ * with what it stands for on the other side, and to the end of what the rank gave. */
+static void check_pointer(struct bm_rank *r, char *gva, smem_bm_mem_type_t type)
+{
+    void *va = NULL;
+    CHECK_OK(r, smem_bm_gva_to_va(r->pool, gva, type, &va));
+    char *at = va;
+    bm_poke(r, gva, empty, MIB);
+    CHECK_OK(r, bm_copy(r, at, pattern, 65537, SMEMB_COPY_H2G));
+    CHECK_OK(r, bm_copy(r, gva + 65537, pattern + 65537, MIB - 65537, SMEMB_COPY_H2G));
+    CHECK(r, bm_same(r, gva, pattern, MIB));
+    CHECK_OK(r, bm_copy(r, r->lh, at + 3, 8, SMEMB_COPY_G2H));
+    CHECK_OK(r, bm_copy(r, r->lh + 8, at + 11, MIB - 11, SMEMB_COPY_AUTO));
+    CHECK(r, memcmp(r->lh, pattern + 3, MIB - 3) == 0);
+    CHECK_OK(r, bm_copy(r, at + HALF, gva, MIB, SMEMB_COPY_G2G));
+    CHECK(r, bm_same(r, gva + HALF, pattern, MIB));
+    CHECK_RC(r, bm_copy(r, at + 100, gva, 4096, SMEMB_COPY_G2G), SMEM_INVALID_PARAM);
+    CHECK_SAYS(r, "overlap");
+    CHECK_OK(r, bm_copy(r, at + GIVEN - 100, pattern, 100, SMEMB_COPY_H2G));
+    CHECK_RC(r, bm_copy(r, at + GIVEN - 100, pattern, 101, SMEMB_COPY_H2G), SMEM_INVALID_PARAM);
+    CHECK_SAYS(r, "rank ");
+    CHECK_RC(r, bm_copy(r, r->lh, at + GIVEN - 100, 4096, SMEMB_COPY_AUTO), SMEM_INVALID_PARAM);
+    void *src[3] = {at, pattern + MIB, gva}, *dst[3] = {r->lh, at + MIB, at + 2 * MIB};
+    uint64_t size[3] = {5000, 5000, 5000};
+    smem_batch_copy_params p = {src, dst, size, 3, NULL};
+    CHECK_OK(r, smem_bm_copy_batch(r->pool, &p, SMEMB_COPY_AUTO, 0));
+    CHECK(r, memcmp(r->lh, pattern, 5000) == 0);
+    CHECK(r, bm_same(r, gva + MIB, pattern + MIB, 5000));
+    CHECK(r, bm_same(r, gva + 2 * MIB, pattern, 5000));
+}
+
+/* Prepared with a pointer and submitted with an address, and the other way round; and a request. */
+static void check_prepared(struct bm_rank *r, char *gva)
+{
+    char *at = bm_at(r, gva);
+    mf_xcopy_strided_t blocks = {.size = sizeof(blocks),
+                                 .count = 100,
+                                 .type = SMEMB_COPY_AUTO,
+                                 .src = r->lh,
+                                 .src_stride = 4096,
+                                 .dst_stride = 8192,
+                                 .block_bytes = 4096};
+    memcpy(r->lh, pattern, MIB);
+    for (int turn = 0; turn < 2; turn++) {
+        mf_prepared_t prepared;
+        mf_request_t request;
+        int32_t status = 1;
+        char *first = turn ? gva : at, *second = turn ? at : gva;
+        blocks.dst = first;
+        bm_poke(r, gva, empty, 4 * MIB);
+        CHECK_OK(r, mf_prepare_strided(r->pool, &blocks, &prepared));
+        CHECK_OK(r, mf_prepared_submit(prepared, 0, 0, 0, 0, &request));
+        CHECK_OK(r, mf_request_wait(request, 10000, &status));
+        CHECK_OK(r, status);
+        CHECK_OK(r, mf_request_free(request));
+        CHECK_OK(r, mf_prepared_run(prepared, 0, (uintptr_t)second + 2 * MIB, 0));
+        for (uint64_t i = 0; i < blocks.count; i++) {
+            CHECK(r, bm_same(r, gva + i * 8192, pattern + i * 4096, 4096));
+            CHECK(r, bm_same(r, gva + i * 8192 + 4096, empty, 4096));
+            CHECK(r, bm_same(r, gva + 2 * MIB + i * 8192, pattern + i * 4096, 4096));
+        }
+        CHECK_OK(r, mf_prepared_free(prepared));
+    }
+}
+
+static void pointers_in_copies(struct bm_rank *r)
+{
+    bm_pattern(pattern, sizeof(pattern), 5);
+    memset(empty, 0xEE, sizeof(empty));
+    for (uint32_t rank = 0; r->rank == 0 && rank < r->ranks; rank++) {
+        check_pointer(r, bm_gh(r, rank), SMEM_MEM_TYPE_LOCAL_HOST);
+        check_prepared(r, bm_gh(r, rank));
+        if (r->has_hbm) {
+            check_pointer(r, bm_gd(r, rank), SMEM_MEM_TYPE_LOCAL_DEVICE);
         }
     }
     bm_barrier(r);
@@ -561,5 +648,6 @@ const struct bm_case bm_copy_cases[] = {
     {.name = "copy: words are never torn", .ranks = 2, .fn = words_whole},
     {.name = "pointers: load and store", .ranks = 3, .needs_loads = true, .fn = load_and_store},
     {.name = "pointers: translation", .ranks = 2, .needs_loads = true, .fn = translated},
+    {.name = "pointers: in copies", .ranks = 2, .needs_loads = true, .fn = pointers_in_copies},
     {.name = NULL},
 };

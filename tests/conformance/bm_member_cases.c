@@ -164,15 +164,16 @@ static void leave_under_copies(struct bm_rank *r)
         bm_barrier(r);
         return;
     }
+    const char *own = bm_at(r, bm_gh(r, 0));
     for (int round = 0; round < 15; round++) {
         bm_sleep_ms(3);
         CHECK_OK(r, smem_bm_leave(r->pool, 0));
         for (uint64_t i = 0; i < 4 * MIB; i += 64) {
-            CHECK(r, *(const volatile uint64_t *)(bm_gh(r, 0) + i) == 0);
+            CHECK(r, *(const volatile uint64_t *)(own + i) == 0);
         }
         bm_sleep_ms(3);
         for (uint64_t i = 0; i < 4 * MIB; i += 64) {
-            CHECK(r, *(const volatile uint64_t *)(bm_gh(r, 0) + i) == 0);
+            CHECK(r, *(const volatile uint64_t *)(own + i) == 0);
         }
         CHECK_OK(r, smem_bm_join(r->pool, 0));
     }
@@ -211,8 +212,10 @@ static void all_join_and_leave(struct bm_rank *r)
 /* The others learn of it in two seconds, go on, read zeros, and the rank can be taken again. */
 static void death(struct bm_rank *r)
 {
+    bool mapped = r->op != SMEMB_DATA_OP_HOST_TCP && bm_maps_peers();
     memset(bytes, 0x44, sizeof(bytes));
     CHECK_OK(r, bm_copy(r, bm_gh(r, 2), bytes, 4096, SMEMB_COPY_H2G));
+    char *there = mapped ? bm_at(r, bm_gh(r, 2)) : NULL;
     bm_barrier(r);
     if (r->rank == 2) {
         atomic_store(&r->stage->word[DEAD_WORD], r->rank + 1);
@@ -226,11 +229,13 @@ static void death(struct bm_rank *r)
         CHECK(r, bm_now_ms() - before < 2000);
     } while (strstr(smem_get_last_err_msg(), "rank 2 is not in pool 0: it is dead") == NULL);
     CHECK_RC(r, bm_copy(r, back, bm_gh(r, 2), 64, SMEMB_COPY_G2H), SMEM_NOT_CONNECTED);
-    if (r->op != SMEMB_DATA_OP_HOST_TCP) {
+    if (mapped) { /* a pointer to it is no more than its global address is */
+        CHECK_RC(r, bm_copy(r, back, there, 64, SMEMB_COPY_G2H), SMEM_NOT_CONNECTED);
+        CHECK_RC(r, bm_copy(r, there, bytes, 64, SMEMB_COPY_AUTO), SMEM_NOT_CONNECTED);
         for (uint32_t i = 0; i < 4096; i += 8) {
-            CHECK(r, *(volatile uint64_t *)(bm_gh(r, 2) + i) == 0);
+            CHECK(r, *(volatile uint64_t *)(there + i) == 0);
         }
-        *(volatile uint64_t *)bm_gh(r, 2) = 1; /* lost, but no crash */
+        *(volatile uint64_t *)there = 1; /* lost, but no crash */
     }
     CHECK_OK(r, bm_copy(r, bm_gh(r, 1 - r->rank) + 4096, bytes, 4096, SMEMB_COPY_H2G));
     r->ranks = 2; /* all three have passed two barriers: the count is even */

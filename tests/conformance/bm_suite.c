@@ -16,7 +16,7 @@
 
 #include "smem_config_store_api.h"
 
-#define CASES_MAX    64
+#define CASES_MAX    128
 #define CASE_SECONDS 60
 
 /* What the command line chose. */
@@ -118,22 +118,36 @@ int bm_copy(struct bm_rank *r, void *dst, const void *src, uint64_t size, smem_b
     return smem_bm_copy(r->pool, &p, type, 0);
 }
 
+bool bm_maps_peers(void)
+{
+    const char *map = getenv("MF_PEER_MAP");
+    return map == NULL || strcmp(map, "never") != 0;
+}
+
 enum reach { BY_LOAD, BY_DEVICE, BY_COPY };
 
-static enum reach reach(struct bm_rank *r, const void *at)
+char *bm_at(struct bm_rank *r, const void *gva)
 {
     void *va = NULL;
+    CHECK_OK(r, smem_bm_gva_to_va(r->pool, (void *)(uintptr_t)gva, SMEM_MEM_TYPE_LOCAL_HOST, &va));
+    return va;
+}
+
+/* `va`: the address by which it is reached. */
+static enum reach reach(struct bm_rank *r, const void *at, void **va)
+{
     uint64_t addr = (uint64_t)(uintptr_t)at;
+    *va = (void *)(uintptr_t)at;
     if (addr - r->ld < GIVEN && r->ld != 0) {
         return BY_DEVICE;
     }
     if (smem_bm_get_rank_id_by_gva(r->pool, (void *)(uintptr_t)at) >= SMEM_WORLD_SIZE_MAX ||
-        smem_bm_gva_to_va(r->pool, (void *)(uintptr_t)at, SMEM_MEM_TYPE_LOCAL_HOST, &va) ==
+        smem_bm_gva_to_va(r->pool, (void *)(uintptr_t)at, SMEM_MEM_TYPE_LOCAL_HOST, va) ==
             SMEM_OK) {
         return BY_LOAD;
     }
     if (r->dev != NULL && smem_bm_gva_to_va(r->pool, (void *)(uintptr_t)at,
-                                            SMEM_MEM_TYPE_LOCAL_DEVICE, &va) == SMEM_OK) {
+                                            SMEM_MEM_TYPE_LOCAL_DEVICE, va) == SMEM_OK) {
         return BY_DEVICE;
     }
     return BY_COPY;
@@ -141,13 +155,14 @@ static enum reach reach(struct bm_rank *r, const void *at)
 
 void bm_poke(struct bm_rank *r, void *at, const void *bytes, uint64_t size)
 {
-    switch (reach(r, at)) {
+    void *va = NULL;
+    switch (reach(r, at, &va)) {
     case BY_LOAD:
-        memcpy(at, bytes, size);
+        memcpy(va, bytes, size);
         break;
     case BY_DEVICE:
         CHECK_OK(r,
-                 mf_device_copy(r->dev, (uint64_t)(uintptr_t)at, (uint64_t)(uintptr_t)bytes, size));
+                 mf_device_copy(r->dev, (uint64_t)(uintptr_t)va, (uint64_t)(uintptr_t)bytes, size));
         break;
     case BY_COPY:
         CHECK_OK(r, bm_copy(r, at, bytes, size, SMEMB_COPY_H2G));
@@ -157,18 +172,19 @@ void bm_poke(struct bm_rank *r, void *at, const void *bytes, uint64_t size)
 
 bool bm_same(struct bm_rank *r, const void *at, const void *bytes, uint64_t size)
 {
-    enum reach how = reach(r, at);
+    void *va = NULL;
+    enum reach how = reach(r, at, &va);
     if (size == 0) {
         return true;
     }
     if (how == BY_LOAD) {
-        return memcmp(at, bytes, size) == 0;
+        return memcmp(va, bytes, size) == 0;
     }
     char *back = malloc(size);
     CHECK(r, back != NULL);
     if (how == BY_DEVICE) {
         CHECK_OK(r,
-                 mf_device_copy(r->dev, (uint64_t)(uintptr_t)back, (uint64_t)(uintptr_t)at, size));
+                 mf_device_copy(r->dev, (uint64_t)(uintptr_t)back, (uint64_t)(uintptr_t)va, size));
     } else {
         CHECK_OK(r, bm_copy(r, back, at, size, SMEMB_COPY_G2H));
     }
@@ -278,6 +294,9 @@ static void run_rank(const struct bm_case *c, struct stage *stage, uint32_t rank
     struct bm_rank r = {
         .stage = stage, .rank = rank, .ranks = c->ranks, .op = chosen.op, .has_hbm = has_hbm};
     alarm(CASE_SECONDS);
+    if (c->sums || c->races) {
+        setenv("MF_COPY_CHECKSUM", c->sums ? "on" : "off", 1);
+    }
     start_rank(&r, c);
     bm_barrier(&r);
     c->fn(&r);
@@ -310,7 +329,8 @@ static int probe(void)
         CHECK(&r, pool != NULL || smem_get_last_err_code() == SMEM_NOT_EXIST);
         bool same_host = (chosen.op & (SMEMB_DATA_OP_SDMA | SMEMB_DATA_OP_HOST_SHM)) != 0;
         smem_bm_uninit(0);
-        _exit((pool != NULL && same_host ? CAN_HBM : 0) | (same_host ? CAN_LOAD : 0));
+        _exit((pool != NULL && same_host ? CAN_HBM : 0) |
+              (same_host && bm_maps_peers() ? CAN_LOAD : 0));
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status)) {
         return FAILED;
@@ -404,6 +424,13 @@ int main(int argc, char **argv)
     size_t count = add_cases(tests, 0, bm_copy_cases);
     count = add_cases(tests, count, bm_range_cases);
     count = add_cases(tests, count, bm_member_cases);
+    count = add_cases(tests, count, bm_tag_cases);
+    count = add_cases(tests, count, bm_event_cases);
+    count = add_cases(tests, count, bm_stream_cases);
+    count = add_cases(tests, count, bm_store_cases);
+    count = add_cases(tests, count, bm_extend_cases);
+    count = add_cases(tests, count, bm_checksum_cases);
+    count = add_cases(tests, count, bm_request_cases);
     capabilities = probe();
     if (capabilities & FAILED) {
         fprintf(stderr, "device %s cannot be used\n", chosen.device);

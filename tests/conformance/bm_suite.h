@@ -41,6 +41,8 @@ struct bm_case {
     bool not_joined;  /* the case joins by itself */
     bool needs_hbm;   /* skipped where pools have no device memory */
     bool needs_loads; /* skipped where peers' memory is not mapped */
+    bool sums;        /* its ranks have the option copy.checksum */
+    bool races;       /* its ranks write the same bytes at once: never with copy.checksum */
     void (*fn)(struct bm_rank *r);
 };
 
@@ -56,7 +58,9 @@ struct bm_rank {
     mf_dev_t ld; /* GIVEN bytes of device memory, with a device */
 };
 
-extern const struct bm_case bm_copy_cases[], bm_range_cases[], bm_member_cases[];
+extern const struct bm_case bm_copy_cases[], bm_range_cases[], bm_member_cases[], bm_extend_cases[],
+    bm_checksum_cases[], bm_tag_cases[], bm_event_cases[], bm_stream_cases[], bm_store_cases[],
+    bm_request_cases[];
 
 /* ---- checks ------------------------------------------------------------------------------------
  */
@@ -96,6 +100,10 @@ smem_bm_t bm_create(struct bm_rank *r, uint32_t id);
 /** Start of a rank's host or device memory in the pool. */
 char *bm_gh(const struct bm_rank *r, uint32_t rank);
 char *bm_gd(const struct bm_rank *r, uint32_t rank);
+/** Where this process's CPU reaches a global address: in translated mode elsewhere. */
+char *bm_at(struct bm_rank *r, const void *gva);
+/** Is peers' DRAM mapped here? Not with MF_PEER_MAP=never. */
+bool bm_maps_peers(void);
 int bm_copy(struct bm_rank *r, void *dst, const void *src, uint64_t size, smem_bm_copy_type type);
 /** Put bytes to, or compare bytes at, an address of this process or of the pool, without the copies
  * under test where that can be. */

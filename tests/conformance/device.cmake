@@ -9,7 +9,7 @@ mf_test(test_conformance_device SOURCES ${device_suite} LAYERS base config devic
 # mf_conformance_device(<name> <plug-in> [variable=value]...)
 function(mf_conformance_device name plugin)
   add_test(NAME test_conformance_device_${name} COMMAND test_conformance_device ${plugin})
-  set_tests_properties(test_conformance_device_${name} PROPERTIES TIMEOUT 60 LABELS conformance
+  set_tests_properties(test_conformance_device_${name} PROPERTIES TIMEOUT 240 LABELS conformance
                                                                   ENVIRONMENT "${ARGN}")
 endfunction()
 
@@ -26,7 +26,7 @@ function(mf_outside_plugin name source)
                    ${CMAKE_CURRENT_SOURCE_DIR}/plugins/${source} ${plugin_dir}/${name}.so
                    ${sanitize} ${ARGN})
   set_tests_properties(build_plugin_${name} PROPERTIES
-    FIXTURES_REQUIRED installed_prefix FIXTURES_SETUP plugin_${name} TIMEOUT 60
+    FIXTURES_REQUIRED installed_prefix FIXTURES_SETUP plugin_${name} TIMEOUT 240
     LABELS conformance ENVIRONMENT "CC=${CMAKE_C_COMPILER}")
 endfunction()
 mf_outside_plugin(toydev toydev/toydev.c)

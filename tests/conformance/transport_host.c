@@ -219,6 +219,7 @@ int th_open(struct th *th, const struct th_cfg *cfg)
         .peer_dead = host_peer_dead,
         .watch_fd = host_watch_fd,
         .unwatch_fd = host_unwatch_fd,
+        .flags = cfg->flags,
     };
     rc = th->ops->probe(&th->plugin);
     if (rc == SMEM_OK) {

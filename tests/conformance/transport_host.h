@@ -31,6 +31,7 @@ struct th_cfg {
     uint64_t here;        /* where its range lies; 0: at the global addresses themselves */
     const char *device;   /* "sim", or NULL for none */
     const char *latency;  /* of each operation of the simulated device, in ns; NULL: none */
+    uint32_t flags;       /* of struct mf_transport_host */
 };
 
 /* An own segment. */

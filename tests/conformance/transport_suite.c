@@ -23,10 +23,15 @@
 #define BARRIER_MS   20000u
 #define POLL_US      200
 
-/* From the command line: "direct" or the path of a plug-in; device or NULL. */
+#define APART (1ull << 36)
+
+/* From the command line: "direct" or the path of a plug-in; device or NULL; whether each rank has
+ * the pool at other addresses than its global ones. */
 struct suite {
     const char *transport;
     const char *device;
+    bool translated;
+    bool unmapped; /* MF_PEER_MAP=never */
 };
 
 struct ts_case {
@@ -90,6 +95,9 @@ void ts_barrier(struct ts_rank *r)
     }
     /* What the loop's thread wrote for a peer before is seen by this thread from here on. */
     mf_loop_call(r->th.loop, nothing, NULL);
+    /* And what a thread of the transport wrote: it was under the transport's lock since. */
+    char text[256];
+    (void)r->th.ops->explain(r->th.tp, r->rank, text, sizeof(text));
 }
 
 int ts_soon(int (*is)(struct ts_rank *r), struct ts_rank *r)
@@ -158,6 +166,8 @@ static void meet(struct ts_rank *r, const struct suite *suite)
 {
     struct th_cfg cfg = {.ops = find_ops(r, suite), .rank = r->rank};
     cfg.device = cfg.ops->caps & MF_CAP_DEVICE ? suite->device : NULL;
+    cfg.flags = suite->unmapped ? MF_HOST_PEERS_UNMAPPED : 0;
+    cfg.here = suite->translated ? TH_BASE + (r->rank + 1) * APART : 0;
     TS_RC(r, th_open(&r->th, &cfg), SMEM_OK);
     TS_RC(r, th_publish(&r->th, MF_KIND_DRAM, 0, TS_DRAM, &r->dram), SMEM_OK);
     if (cfg.device) {
@@ -173,6 +183,9 @@ static void meet(struct ts_rank *r, const struct suite *suite)
         if (to != r->rank) {
             ts_attach(r, to);
             TS_CHECK(r, th_count(&r->th, to) == 1u + (cfg.device != NULL));
+            if (suite->unmapped && th_find(&r->th, to, MF_KIND_DRAM, 0)->host != 0) {
+                ts_skip(r, "process_vm_readv is not allowed between these processes");
+            }
         }
     }
     TS_RC(r, r->th.ops->lane_open(r->th.tp, &r->lane), SMEM_OK);
@@ -276,6 +289,8 @@ static const struct ts_case cases[] = {
     {"batch", ts_batch, 2},
     {"third_party", ts_third_party, 3},
     {"device_memory", ts_device_memory, 3},
+    {"many", ts_many, 2},
+    {"many_ends_with_its_segment", ts_many_ends_with_its_segment, 2},
     {"withdraw_is_final", ts_withdraw_is_final, 3},
     {"stale_segment_is_refused", ts_stale_segment_is_refused, 2},
     {"detach_and_attach_again", ts_detach_and_attach_again, 2},
@@ -302,7 +317,10 @@ static void run_bound(void **state)
 int main(int argc, char **argv)
 {
     struct suite suite = {.transport = argc > 1 ? argv[1] : "direct",
-                          .device = argc > 2 ? argv[2] : NULL};
+                          .device = argc > 2 && strcmp(argv[2], "none") != 0 ? argv[2] : NULL,
+                          .translated = argc > 3 && strcmp(argv[3], "translated") == 0};
+    const char *map = getenv("MF_PEER_MAP");
+    suite.unmapped = map && strcmp(map, "never") == 0;
     struct CMUnitTest tests[CASES];
     struct bound_case bound[CASES];
     for (size_t i = 0; i < CASES; i++) {

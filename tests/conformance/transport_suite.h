@@ -72,6 +72,10 @@ void ts_batch(struct ts_rank *r);
 void ts_third_party(struct ts_rank *r);
 void ts_device_memory(struct ts_rank *r);
 
+/* transport_many_cases.c */
+void ts_many(struct ts_rank *r);
+void ts_many_ends_with_its_segment(struct ts_rank *r);
+
 /* transport_fence_cases.c */
 void ts_withdraw_is_final(struct ts_rank *r);
 void ts_stale_segment_is_refused(struct ts_rank *r);

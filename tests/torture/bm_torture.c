@@ -71,7 +71,7 @@ static struct have look(const struct have *want)
 /* ---- the operation ----------------------------------------------------------------------------
  */
 
-enum until { INIT, CREATE, JOIN, COPY, ASYNC, BATCH, LEAVE, ALL };
+enum until { INIT, CREATE, JOIN, EXTEND, COPY, ASYNC, BATCH, LEAVE, ALL };
 
 struct life {
     enum until until; /* how far to go */
@@ -83,14 +83,32 @@ struct life {
 static int create(const struct life *life, smem_bm_t *pool)
 {
     smem_bm_create_option_t option = api_option(2 * MIB, life->device ? 2 * MIB : 0);
+    option.maxDramSize += 2 * MIB;
+    option.maxHbmSize += life->device ? 2 * MIB : 0;
     *pool = smem_bm_create2(3, &option);
     return *pool != NULL ? SMEM_OK : smem_get_last_err_code();
+}
+
+/* A failure leaves the size as it was. */
+static int extend(const struct life *life, smem_bm_t pool)
+{
+    int rc = SMEM_OK;
+    for (int i = 0; i <= life->device && rc == SMEM_OK; i++) {
+        smem_bm_mem_type type = i ? SMEM_MEM_TYPE_DEVICE : SMEM_MEM_TYPE_HOST;
+        struct mf_err_rec saved;
+        rc = smem_bm_extend_local_mem(pool, type, 2 * MIB);
+        mf_err_save(&saved);
+        assert_int_equal(smem_bm_get_local_mem_size_by_mem_type(pool, type),
+                         (rc == SMEM_OK ? 4 : 2) * MIB);
+        mf_err_restore(&saved);
+    }
+    return rc;
 }
 
 static int copy(smem_bm_t pool, char *here, uint32_t flags)
 {
     char *at = smem_bm_ptr_by_mem_type(pool, SMEM_MEM_TYPE_HOST, 0);
-    smem_copy_params p = {.src = here, .dest = at + 4096, .dataSize = 4096};
+    smem_copy_params p = {.src = here, .dest = at + 2 * MIB - 2048, .dataSize = 4096};
     int rc = at == NULL ? smem_get_last_err_code() : smem_bm_copy(pool, &p, SMEMB_COPY_H2G, flags);
     int waited = smem_bm_wait(pool);
     return rc != SMEM_OK ? rc : waited;
@@ -124,6 +142,8 @@ static int step(const struct life *life, enum until at, smem_bm_t *pool)
         return create(life, pool);
     case JOIN:
         return smem_bm_join(*pool, 0);
+    case EXTEND:
+        return extend(life, *pool);
     case COPY:
         return copy(*pool, here, 0);
     case ASYNC:
@@ -227,6 +247,12 @@ static void test_torture_bm_join(void **state)
     torture(JOIN, with_device());
 }
 
+static void test_torture_bm_extend(void **state)
+{
+    (void)state;
+    torture(EXTEND, with_device());
+}
+
 static void test_torture_bm_copy(void **state)
 {
     (void)state;
@@ -258,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_torture_bm_init),
         cmocka_unit_test(test_torture_bm_create),
         cmocka_unit_test(test_torture_bm_join),
+        cmocka_unit_test(test_torture_bm_extend),
         cmocka_unit_test(test_torture_bm_copy),
         cmocka_unit_test(test_torture_bm_copy_async),
         cmocka_unit_test(test_torture_bm_copy_batch),

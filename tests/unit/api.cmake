@@ -1,6 +1,11 @@
 # Tests of src/api: the public calls over the whole library, linked in as objects.
-set(all_layers base config wire store device gva transport xcopy core api)
+set(all_layers base config trace wire store device gva transport xcopy core api)
 mf_test(test_smem_api SOURCES test_smem_api.c LAYERS ${all_layers})
 mf_test(test_smem_bm_args SOURCES test_smem_bm_args.c LAYERS ${all_layers})
 mf_test(test_smem_bm_life SOURCES test_smem_bm_life.c LAYERS ${all_layers})
 mf_test(test_smem_bm_device SOURCES test_smem_bm_device.c LAYERS ${all_layers})
+mf_test(test_smem_bm_wide SOURCES test_smem_bm_wide.c LAYERS ${all_layers})
+mf_test(test_smem_bm_stream SOURCES test_smem_bm_stream.c LAYERS ${all_layers})
+mf_test(test_mf_xcopy_api SOURCES test_mf_xcopy_api.c LAYERS ${all_layers})
+mf_test(test_smem_alarm SOURCES test_smem_alarm.c LAYERS ${all_layers})
+mf_test(test_request_kill SOURCES test_request_kill.c LAYERS ${all_layers})

@@ -4,4 +4,4 @@ mf_test(test_device_registry SOURCES test_device_registry.c ${torture} LAYERS ba
 mf_test(test_device_sim SOURCES test_device_sim.c LAYERS base config device)
 # The functions for applications stand in the topmost layer, which needs all others.
 mf_test(test_mf_device SOURCES test_mf_device.c
-        LAYERS base config wire store device gva transport xcopy core api)
+        LAYERS base config trace wire store device gva transport xcopy core api)

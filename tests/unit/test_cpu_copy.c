@@ -294,6 +294,16 @@ static void test_cpu_copy__takes_the_fastest_kernel(void **state)
         if (!strstr(text, words)) {
             fail_msg("\"%s\" has no \"%s\"", text, words);
         }
+        /* Parts of a bulk: by the same one, or by its sibling that fetches nothing ahead. */
+        snprintf(words, sizeof(words), "parts of batches: %s", v[script.fast]->name);
+        char *ahead = strstr(words, "-pf");
+        if (ahead) {
+            *ahead = '\0';
+        }
+        snprintf(words + strlen(words), sizeof(words) - strlen(words), ";");
+        if (!strstr(text, words)) {
+            fail_msg("\"%s\" has no \"%s\"", text, words);
+        }
         mf_cpu_copy_destroy(copier);
     }
     f->env = real;

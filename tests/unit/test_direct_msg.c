@@ -29,6 +29,7 @@ static void fill(struct mf_direct_msg *msg, enum mf_direct_msg_type type, uint32
                                                      .kind = i % 2};
         msg->segs[i].fd_offset = i * 4096ull;
         msg->segs[i].has_fd = i % 3 != 0;
+        msg->segs[i].keep = i % 5 == 2;
     }
 }
 
@@ -92,12 +93,12 @@ static void expect_refused(void (*spoil)(struct mf_direct_msg *msg))
     {                                           \
         statement;                              \
     }
-SPOIL(bad_type, msg->type = (enum mf_direct_msg_type)7)
+SPOIL(bad_type, msg->type = (enum mf_direct_msg_type)8)
 SPOIL(no_type, msg->type = (enum mf_direct_msg_type)0)
 SPOIL(bad_rank, msg->rank = MF_WORLD_MAX)
 SPOIL(bad_pool, msg->pool = MF_POOLS_MAX)
 SPOIL(no_incarnation, msg->incarnation = 0)
-SPOIL(bad_flags, msg->flags = 2)
+SPOIL(bad_flags, msg->flags = 4)
 SPOIL(code_without_refusal, msg->code = -1)
 SPOIL(segments_in_again, msg->type = MF_DIRECT_AGAIN)
 SPOIL(empty_segment, msg->segs[1].desc.size = 0)

@@ -35,13 +35,14 @@ static void test_layout_init__refuses_what_is_no_layout(void **state)
 }
 
 /* First and last byte of every slot, and the neighbours outside. */
-static void check_all_slots(uint64_t max_hbm, uint64_t max_dram, uint32_t world)
+static void check_slots_at(mf_gva base, uint64_t max_hbm, uint64_t max_dram, uint32_t world)
 {
     struct mf_layout layout;
     struct mf_gva_loc loc;
     uint64_t max[] = {max_hbm, max_dram};
-    mf_assert_ok(mf_layout_init(&layout, BASE, max_hbm, max_dram, world));
-    uint64_t at = BASE.v;
+    mf_assert_ok(mf_layout_init(&layout, base, max_hbm, max_dram, world));
+    uint64_t at = base.v;
+    assert_int_equal(mf_layout_is_wide(&layout), base.v >= MF_GVA_WIDE);
     assert_false(mf_layout_find(&layout, (mf_gva){at - 1}, &loc));
     for (int kind = 0; kind < MF_KIND_COUNT; kind++) {
         for (uint32_t rank = 0; max[kind] && rank < world; rank++) {
@@ -58,6 +59,20 @@ static void check_all_slots(uint64_t max_hbm, uint64_t max_dram, uint32_t world)
     assert_false(mf_layout_find(&layout, (mf_gva){at}, &loc));
     assert_false(mf_layout_find(&layout, (mf_gva){0}, &loc));
     assert_false(mf_layout_find(&layout, (mf_gva){UINT64_MAX}, &loc));
+}
+
+static void check_all_slots(uint64_t max_hbm, uint64_t max_dram, uint32_t world)
+{
+    check_slots_at(BASE, max_hbm, max_dram, world);
+}
+
+/* Slots as large as a pool can have them, at either end of the translated addresses. */
+static void test_layout_find__in_translated_pools(void **state)
+{
+    (void)state;
+    check_slots_at((mf_gva){MF_GVA_WIDE}, 64ull << 30, 512ull << 30, 1024);
+    check_slots_at((mf_gva){MF_GVA_WIDE}, 6 * MIB, (1ull << 45) - 14 * MIB, 1024);
+    check_slots_at((mf_gva){MF_GVA_WIDE_END - 4 * 6 * MIB}, 2 * MIB, 4 * MIB, 4);
 }
 
 static void test_layout_find__agrees_with_a_plain_walk(void **state)
@@ -77,6 +92,7 @@ int main(void)
         cmocka_unit_test(test_layout_init__hbm_first_then_dram),
         cmocka_unit_test(test_layout_init__refuses_what_is_no_layout),
         cmocka_unit_test(test_layout_find__agrees_with_a_plain_walk),
+        cmocka_unit_test(test_layout_find__in_translated_pools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

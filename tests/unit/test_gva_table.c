@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of a pool: order, overlap, limits, translation in both modes, readers beside a writer.
+// The table of a pool: order, overlap, limits, places, readers beside a writer.
 #include "gva/gva.h"
 
 #include <pthread.h>
@@ -123,27 +123,174 @@ static void test_table_remove__leaves_the_others(void **state)
     mf_assert_ok(mf_gva_table_add(table, &v[1]));
 }
 
-static void test_table_from_host__identity_and_moved(void **state)
+static void test_table_overlap__any_segment_of_the_slot(void **state)
 {
     struct mf_gva_table *table = *state;
-    struct mf_segment same = segment_at(table, 0, 0, 2 * MIB);
-    struct mf_segment moved = segment_at(table, 1, 2 * MIB, 2 * MIB);
-    struct mf_segment absent = segment_at(table, 2, 0, 2 * MIB);
+    struct mf_segment a = segment_at(table, 1, 4 * MIB, 2 * MIB);
+    struct mf_segment b = segment_at(table, 1, 8 * MIB, 4 * MIB);
+    uint64_t slot = mf_layout_slot(&table->layout, MF_KIND_DRAM, 1).v;
+    mf_assert_ok(mf_gva_table_add(table, &a));
+    mf_assert_ok(mf_gva_table_add(table, &b));
+    static const struct {
+        uint64_t offset, size;
+        int which; /* 0: none, 1: a, 2: b */
+    } cases[] = {
+        {0, 4, 0}, {0, 5, 1}, {4, 1, 1},  {5, 9, 1},     {6, 2, 0},
+        {6, 3, 2}, {9, 1, 2}, {11, 9, 2}, {12, 1000, 0}, {0, 1024, 1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct mf_segment *want = cases[i].which == 0 ? NULL : cases[i].which == 1 ? &a : &b;
+        assert_ptr_equal(mf_gva_table_overlap(table, (mf_gva){slot + cases[i].offset * MIB},
+                                              cases[i].size * MIB),
+                         want);
+    }
+    assert_null(mf_gva_table_overlap(table, (mf_gva){base.v - 1}, 1));
+}
+
+/* ---- places ---- */
+
+#define PLACE(a, s, g) (&(struct mf_gva_place){.addr = (a), .size = (s), .gva = {(g)}})
+
+static void test_place_around__places_and_gaps(void **state)
+{
+    struct mf_gva_table *table = *state;
+    struct mf_gva_around around;
+    struct mf_gva_place place;
     mf_gva gva;
-    moved.host = 0x700000000000ull;
-    absent.host = 0;
-    mf_assert_ok(mf_gva_table_add(table, &same));
-    assert_true(mf_gva_table_from_host(table, same.host + 5, &gva));
-    assert_int_equal(gva.v, same.desc.gva + 5);
-    assert_false(mf_gva_table_from_host(table, moved.host, &gva));
-    mf_assert_ok(mf_gva_table_add(table, &moved));
-    mf_assert_ok(mf_gva_table_add(table, &absent));
-    assert_true(mf_gva_table_from_host(table, moved.host + 2 * MIB - 1, &gva));
-    assert_int_equal(gva.v, moved.desc.gva + 2 * MIB - 1);
-    assert_false(mf_gva_table_from_host(table, moved.host + 2 * MIB, &gva));
-    assert_false(mf_gva_table_from_host(table, moved.host - 1, &gva));
-    assert_false(mf_gva_table_from_host(table, moved.desc.gva, &gva)); /* nothing is mapped there */
-    assert_false(mf_gva_table_from_host(table, absent.desc.gva, &gva));
+    mf_gva_place_around(table, 12345, &around);
+    assert_false(around.inside);
+    assert_true(around.lo == 0 && around.hi == UINT64_MAX);
+    assert_false(mf_gva_place_near(table, 0, UINT64_MAX));
+    assert_false(mf_gva_place_any(table, &place));
+    mf_assert_ok(mf_gva_place_add(table, PLACE(0x5000, 0x1000, base.v + 0x2000)));
+    mf_assert_ok(mf_gva_place_add(table, PLACE(0x1000, 0x1000, base.v)));
+    mf_assert_ok(mf_gva_place_add(table, PLACE(0x2000, 0x800, base.v + 0x1000)));
+    mf_gva_place_around(table, 0xfff, &around);
+    assert_true(!around.inside && around.lo == 0 && around.hi == 0x1000);
+    mf_gva_place_around(table, 0x2000, &around);
+    assert_true(around.inside && around.place.gva.v == base.v + 0x1000);
+    mf_gva_place_around(table, 0x2800, &around);
+    assert_true(!around.inside && around.lo == 0x2800 && around.hi == 0x5000);
+    mf_gva_place_around(table, 0x6000, &around);
+    assert_true(!around.inside && around.lo == 0x6000 && around.hi == UINT64_MAX);
+    assert_true(mf_gva_place_global(table, 0x5fff, &gva) && gva.v == base.v + 0x2fff);
+    assert_false(mf_gva_place_global(table, 0x6000, &gva));
+    assert_false(mf_gva_place_global(table, 0x4000, &gva));
+    assert_true(mf_gva_place_near(table, 0xfff, 2) && !mf_gva_place_near(table, 0xfff, 1));
+    assert_true(mf_gva_place_near(table, 0x5fff, 1) && !mf_gva_place_near(table, 0x6000, 1));
+    mf_gva_place_remove(table, 0x1001); /* begins nowhere: nothing happens */
+    mf_gva_place_remove(table, 0x1000);
+    assert_false(mf_gva_place_near(table, 0x1fff, 1));
+    mf_gva_place_remove(table, 0x5000);
+    assert_false(mf_gva_place_near(table, 0x2800, 1));
+    assert_true(mf_gva_place_any(table, &place) && place.addr == 0x2000);
+    mf_gva_place_remove(table, 0x2000);
+    assert_false(mf_gva_place_near(table, 0, UINT64_MAX));
+}
+
+static void test_place_add__refuses_what_overlaps_or_wraps(void **state)
+{
+    struct mf_gva_table *table = *state;
+    struct mf_gva_place place;
+    mf_assert_ok(mf_gva_place_add(table, PLACE(0x5000, 0x1000, base.v)));
+    mf_assert_rc(mf_gva_place_add(table, PLACE(0x5800, 0x1000, base.v + 0x8000)), SMEM_DUPLICATED);
+    mf_assert_rc(mf_gva_place_add(table, PLACE(0x4800, 0x801, base.v + 0x8000)), SMEM_DUPLICATED);
+    mf_assert_rc(mf_gva_place_add(table, PLACE(0x9000, 0x1000, base.v + 0xfff)), SMEM_DUPLICATED);
+    mf_assert_err_has("0x5000");
+    mf_assert_rc(mf_gva_place_add(table, PLACE(0x9000, 0, base.v + 0x8000)), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_gva_place_add(table, PLACE(0, 1, base.v + 0x8000)), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_gva_place_add(table, PLACE(UINT64_MAX - 5, 9, base.v)), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_gva_place_add(table, PLACE(9, 9, UINT64_MAX - 5)), SMEM_INVALID_PARAM);
+    mf_assert_ok(mf_gva_place_add(table, PLACE(0x4000, 0x1000, base.v + 0x1000)));
+    assert_true(mf_gva_place_of(table, (mf_gva){base.v + 0x1000}, 0x1000, true, &place));
+    assert_true(place.addr == 0x4000);
+    assert_false(mf_gva_place_of(table, (mf_gva){base.v + 0x800}, 0x1000, true, &place));
+    assert_true(mf_gva_place_of(table, (mf_gva){base.v + 0x800}, 0x1000, false, &place));
+    assert_false(mf_gva_place_of(table, (mf_gva){base.v + 0x2000}, 0x1000, false, &place));
+}
+
+/* Beside a plain array, with places that come and go. */
+static void test_place_around__random_places(void **state)
+{
+    enum { CELLS = 300, CELL = 0x1000 };
+    struct mf_gva_table *table = *state;
+    struct mf_gva_around around;
+    bool there[CELLS] = {false};
+    uint64_t seed = 11;
+    for (uint32_t n = 0; n < 20000; n++) {
+        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+        uint64_t i = (seed >> 33) % CELLS, at = (i + 1) * CELL;
+        mf_gva_place_around(table, at + (seed >> 20) % CELL, &around);
+        assert_int_equal(around.inside, there[i]);
+        for (uint64_t lo = around.lo / CELL; !there[i] && lo < i + 1 && lo > 0; lo++) {
+            assert_false(there[lo - 1]);
+        }
+        assert_true(!there[i] || around.place.gva.v == base.v + i * CELL);
+        if (there[i]) {
+            mf_gva_place_remove(table, at);
+        } else {
+            mf_assert_ok(mf_gva_place_add(table, PLACE(at, CELL, base.v + i * CELL)));
+        }
+        there[i] = !there[i];
+    }
+}
+
+static int add_many(void *arg)
+{
+    struct mf_gva_table table;
+    int rc = mf_gva_table_init(&table, arg);
+    for (uint64_t i = 0; rc == SMEM_OK && i < 40; i++) {
+        rc = mf_gva_place_add(&table, PLACE((i + 1) * 4096, 4096, base.v + i * 4096));
+        assert_int_equal(mf_gva_place_near(&table, (i + 1) * 4096, 1), rc == SMEM_OK);
+    }
+    mf_gva_table_fini(&table);
+    return rc;
+}
+
+static void test_place_add__without_memory(void **state)
+{
+    struct mf_gva_table *table = *state;
+    assert_true(mf_torture(add_many, &table->layout) >= 3);
+}
+
+struct finder {
+    struct mf_gva_table *table;
+    _Atomic int stop;
+    uint64_t wrong;
+};
+
+static void *find_always(void *arg)
+{
+    struct finder *finder = arg;
+    do {
+        mf_gva gva = {0};
+        bool found = mf_gva_place_global(finder->table, 0x500008, &gva);
+        finder->wrong += !found || gva.v != base.v + 8;
+        finder->wrong += mf_gva_place_global(finder->table, 0x501000, &gva);
+    } while (!atomic_load(&finder->stop));
+    return NULL;
+}
+
+/* A place that stays is found at any moment, and a gap is one, while all around comes and goes. */
+static void test_place_around__beside_a_writer(void **state)
+{
+    struct mf_gva_table *table = *state;
+    struct finder finder = {.table = table};
+    pthread_t thread;
+    mf_assert_ok(mf_gva_place_add(table, PLACE(0x500000, 0x1000, base.v)));
+    assert_int_equal(pthread_create(&thread, NULL, find_always, &finder), 0);
+    for (uint64_t i = 0; i < 40000; i++) {
+        uint64_t n = i % 100;
+        uint64_t at = n < 50 ? 0x1000 * (n + 1) : 0x502000 + 0x1000 * n;
+        if (i / 100 % 2 == 0) {
+            mf_assert_ok(mf_gva_place_add(table, PLACE(at, 0x1000, base.v + (n + 1) * 0x1000)));
+        } else {
+            mf_gva_place_remove(table, at);
+        }
+    }
+    atomic_store(&finder.stop, 1);
+    pthread_join(thread, NULL);
+    assert_int_equal(finder.wrong, 0);
 }
 
 struct reader {
@@ -214,7 +361,12 @@ int main(void)
         CASE(test_table_add__refuses_what_leaves_its_slot),
         CASE(test_table_add__limits_the_segments_of_a_slot),
         CASE(test_table_remove__leaves_the_others),
-        CASE(test_table_from_host__identity_and_moved),
+        CASE(test_table_overlap__any_segment_of_the_slot),
+        CASE(test_place_around__places_and_gaps),
+        CASE(test_place_add__refuses_what_overlaps_or_wraps),
+        CASE(test_place_around__random_places),
+        CASE(test_place_add__without_memory),
+        CASE(test_place_around__beside_a_writer),
         CASE(test_table_find__beside_a_writer),
         CASE(test_table_init__without_memory),
     };

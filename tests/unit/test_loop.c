@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "mf_test.h"
@@ -321,6 +322,61 @@ static void read_name(void *arg)
     pthread_getname_np(pthread_self(), arg, 16);
 }
 
+/* A timer that starts itself again, and how often its thread went to sleep meanwhile. */
+struct ticks {
+    struct fixture *f;
+    struct event *timer;
+    _Atomic int left;
+    long before, slept;
+};
+
+#define TICKS 25
+
+static long sleeps_of_this_thread(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_THREAD, &usage), 0);
+    return usage.ru_nvcsw;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct ticks *ticks = arg;
+    struct timeval soon = {0, 21300};
+    (void)fd;
+    (void)what;
+    ticks->before = ticks->before == 0 ? sleeps_of_this_thread() : ticks->before;
+    ticks->slept = sleeps_of_this_thread() - ticks->before;
+    if (atomic_fetch_sub(&ticks->left, 1) > 1) {
+        event_add(ticks->timer, &soon);
+    }
+}
+
+static void start_ticks(void *arg)
+{
+    struct ticks *ticks = arg;
+    ticks->timer = evtimer_new(mf_loop_base(ticks->f->loop), on_tick, ticks);
+    on_tick(-1, 0, ticks);
+}
+
+static void end_ticks(void *arg)
+{
+    event_free(((struct ticks *)arg)->timer);
+}
+
+/* A clock that moves in steps of 4 ms wakes it early half of the time, only to sleep again. */
+static void test_loop__a_timer_wakes_once(void **state)
+{
+    struct fixture *f = *state;
+    struct ticks ticks = {.f = f, .left = TICKS};
+    mf_assert_ok(mf_loop_call(f->loop, start_ticks, &ticks));
+    while (atomic_load(&ticks.left) > 0) {
+        usleep(5000);
+    }
+    mf_assert_ok(mf_loop_call(f->loop, end_ticks, &ticks));
+    assert_in_range(ticks.slept, 1, TICKS + 3);
+}
+
 static void test_loop_create__names_the_thread(void **state)
 {
     struct fixture *f = *state;
@@ -392,6 +448,7 @@ int main(void)
         LOOP_TEST(test_loop_post__keeps_the_order_of_each_thread),
         LOOP_TEST(test_loop__serves_descriptors_between_posted_work),
         LOOP_TEST(test_loop__runs_timers),
+        LOOP_TEST(test_loop__a_timer_wakes_once),
         LOOP_TEST(test_loop_create__names_the_thread),
         LOOP_TEST(test_loop_destroy__closes_its_descriptors),
         LOOP_TEST(test_loop__survives_failing_allocations),

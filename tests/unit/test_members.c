@@ -194,6 +194,36 @@ static void test_members_put__keeps_attached_until_it_goes(void **state)
     assert_false(members->v[1].attached);
 }
 
+/* A member that gives more than before: no change of membership, and known before it is put. */
+static void test_members_has_grown__same_life_and_more(void **state)
+{
+    struct mf_members *members = *state;
+    uint8_t buf[MF_RECORD_MAX];
+    struct mf_member_change change;
+    struct mf_rec_member record = {.identity = {.incarnation = 5, .pid = 7}, .dram_bytes = 100};
+    size_t len = mf_rec_put_member(buf, &record);
+    assert_false(mf_members_has_grown(members, 1, buf, len)); /* it has not joined */
+    mf_assert_ok(mf_members_put(members, 1, buf, len, 10, &change));
+    assert_false(mf_members_has_grown(members, 1, buf, len));
+    record.dram_bytes = 99; /* an answer that was overtaken by an event */
+    len = mf_rec_put_member(buf, &record);
+    assert_false(mf_members_has_grown(members, 1, buf, len));
+    record.hbm_bytes = 1;
+    len = mf_rec_put_member(buf, &record);
+    assert_true(mf_members_has_grown(members, 1, buf, len));
+    assert_false(mf_members_has_grown(members, 2, buf, len));
+    assert_false(mf_members_has_grown(members, WORLD, buf, len));
+    assert_false(mf_members_has_grown(members, 1, buf, len - 1));
+    record.identity.incarnation = 6;
+    len = mf_rec_put_member(buf, &record);
+    assert_false(mf_members_has_grown(members, 1, buf, len));
+    record.identity.incarnation = 5;
+    record.dram_bytes = 200;
+    mf_assert_ok(mf_members_put(members, 1, buf, mf_rec_put_member(buf, &record), 11, &change));
+    assert_int_equal(change.kind, MF_CHANGE_NOTHING);
+    assert_int_equal(members->v[1].record.dram_bytes, 200);
+}
+
 static void test_members_put__refuses_what_is_no_record(void **state)
 {
     struct mf_members *members = *state;
@@ -512,6 +542,7 @@ int main(void)
         in_pool(test_members_dead__reports_one_death_once),
         in_pool(test_members_delete__says_why),
         in_pool(test_members_put__keeps_attached_until_it_goes),
+        in_pool(test_members_has_grown__same_life_and_more),
         in_pool(test_members_put__refuses_what_is_no_record),
         in_pool(test_members__own_record_is_no_member),
         in_pool(test_members__own_record_that_goes_revokes),

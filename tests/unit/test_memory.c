@@ -152,6 +152,56 @@ static void test_memory_create__takes_huge_pages_when_they_are_free(void **state
     mf_memory_fini(&memory);
 }
 
+/* What there is of huge pages, when nothing else will do. */
+static void test_memory_fit__free_huge_pages(void **state)
+{
+    struct fixture *f = *state;
+    struct mf_memory memory;
+    char why[512];
+    unsigned before = huge_pages();
+    f->cfg.size = 64ull << 30;
+    f->huge_added = set_huge_pages(before + HUGE_ADDED) ? HUGE_ADDED : 0;
+    if (huge_pages() < before + HUGE_ADDED) {
+        print_message("skipped: this machine lets us have no 2 MiB pages\n");
+        skip();
+    }
+    mf_assert_ok(mf_config_set(&f->config, MF_OPT_SEG_HUGE, "require"));
+    mf_assert_rc(mf_memory_create(&f->cfg, &memory), SMEM_MALLOC_FAILED);
+    f->cfg.size = mf_memory_fit(&f->cfg, why, sizeof(why));
+    assert_in_range(f->cfg.size, HUGE_ADDED * 2 * MIB, (64ull << 30) - 1);
+    assert_non_null(strstr(why, "2 MiB pages are free"));
+    mf_assert_ok(mf_memory_create(&f->cfg, &memory));
+    mf_memory_fini(&memory);
+}
+
+static void test_memory_adopt__a_users_huge_pages(void **state)
+{
+    struct fixture *f = *state;
+    struct mf_memory memory;
+    unsigned before = huge_pages();
+    f->cfg.size = 8 * MIB;
+    f->huge_added = set_huge_pages(before + HUGE_ADDED) ? HUGE_ADDED : 0;
+    if (huge_pages() < before + HUGE_ADDED) {
+        print_message("skipped: this machine lets us have no 2 MiB pages\n");
+        skip();
+    }
+    int fd = memfd_create("user", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | (21u << 26));
+    assert_true(fd >= 0);
+    mf_assert_ok(mf_memory_adopt(&f->cfg, fd, &memory));
+    assert_int_equal(memory.pages, MF_PAGES_HUGE_2M);
+    assert_int_equal(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK);
+    mf_assert_ok(mf_space_reserve(AT, f->cfg.size));
+    mf_assert_ok(mf_space_map(AT, f->cfg.size, memory.fd, 0));
+    mf_assert_ok(mf_memory_populate(&f->cfg, &memory, AT));
+    *(volatile uint8_t *)(uintptr_t)(AT + 8 * MIB - 1) = 9;
+    mf_assert_ok(mf_space_release(AT, f->cfg.size));
+    mf_memory_fini(&memory);
+    uint8_t byte = 0;
+    assert_int_equal(pread(fd, &byte, 1, 8 * MIB - 1), 1);
+    assert_int_equal(byte, 9);
+    close(fd);
+}
+
 /* A mapping of new memory at AT. */
 static void map_memory(struct fixture *f, struct mf_memory *memory)
 {
@@ -413,6 +463,8 @@ int main(void)
         CASE(test_memory_create__refuses_bad_sizes_and_options),
         CASE(test_memory_create__require_without_huge_pages),
         CASE(test_memory_create__takes_huge_pages_when_they_are_free),
+        CASE(test_memory_fit__free_huge_pages),
+        CASE(test_memory_adopt__a_users_huge_pages),
         CASE(test_memory_populate__all_pages_then_punch),
         CASE(test_memory_punch__leaves_a_users_file_alone),
         CASE(test_memory_populate__more_than_there_is_is_an_error),

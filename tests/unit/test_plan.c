@@ -286,7 +286,14 @@ static void check_plan(const struct fixture *f, smem_bm_copy_type type)
     }
 }
 
-/* Bad only because nothing is known of a rank's slot. */
+static bool is_lacking(const struct fixture *f, const struct mf_window *w, uint64_t addr,
+                       uint64_t size)
+{
+    return (w->place & (MF_PLACE_GH | MF_PLACE_GD)) && w->rank != f->w.space.self &&
+           !mf_range_is_given(&f->w.space, addr, size, w);
+}
+
+/* Bad only because less is known of another rank's slot than is needed. */
 static bool is_unknown(const struct fixture *f, uint32_t i, smem_bm_copy_type type)
 {
     struct mf_element element = {num(f->src[i]), num(f->dst[i]), f->size[i], type, i};
@@ -294,7 +301,10 @@ static bool is_unknown(const struct fixture *f, uint32_t i, smem_bm_copy_type ty
     struct mf_window dst;
     mf_window_find(&f->w.space, element.src, &src);
     mf_window_find(&f->w.space, element.dst, &dst);
-    return mf_element_check(&f->w.space, &element, &src, &dst) == MF_REFUSE_UNKNOWN_RANK;
+    enum mf_refusal why = mf_element_check(&f->w.space, &element, &src, &dst);
+    return why == MF_REFUSE_UNKNOWN_RANK ||
+           (why == MF_REFUSE_NOT_GIVEN && (is_lacking(f, &src, element.src, element.size) ||
+                                           is_lacking(f, &dst, element.dst, element.size)));
 }
 
 /* Without results: refused as a whole, by the first bad element, and by one that can be judged
@@ -400,6 +410,21 @@ static void test_plan_compile__coalesces_neighbours_but_no_words(void **state)
     fixture_fini(&f);
 }
 
+/* Each pair is apart, their union would be a copy onto itself. */
+static void test_plan_compile__does_not_join_what_overlaps_as_a_whole(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    for (uint32_t i = 0; i < 3; i++) {
+        f.src[i] = ptr(world_gva(&f.w, MF_KIND_DRAM, 1, i * 4096));
+        f.dst[i] = ptr(world_gva(&f.w, MF_KIND_DRAM, 1, (i + 1) * 4096));
+        f.size[i] = 4096;
+    }
+    assert_int_equal(compile(&f, 3), 3);
+    fixture_fini(&f);
+}
+
 static void test_plan_compile__splits_at_a_seam(void **state)
 {
     (void)state;
@@ -474,6 +499,36 @@ static void test_plan_compile__resolves_a_rank_once(void **state)
     assert_int_equal(f.w.resolves, 1);
     assert_int_equal(compile(&f, 4), 4);
     assert_int_equal(f.w.resolves, 1);
+    fixture_fini(&f);
+}
+
+/* Ranges of a rank that is known: the rest of what it gives may have come since. Across the seam,
+ * behind it, and where there is still nothing. */
+static void test_plan_compile__asks_for_more_of_a_rank(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_init(&f);
+    f.w.arriving = world_make_segment(&f.w, 3, MF_KIND_DRAM, 0, 2 * MIB, 1);
+    f.src[0] = f.local;
+    f.dst[0] = ptr(world_gva(&f.w, MF_KIND_DRAM, 3, 0));
+    f.size[0] = 64;
+    assert_int_equal(compile(&f, 1), 1); /* its first piece is known */
+    f.w.arriving = world_make_segment(&f.w, 3, MF_KIND_DRAM, 2 * MIB, 2 * MIB, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        f.src[i] = f.local + i * 8192;
+        f.dst[i] = ptr(world_gva(&f.w, MF_KIND_DRAM, 3, 2 * MIB - 50 + i * 8192));
+        f.size[i] = 100;
+    }
+    f.w.resolves = 0;
+    assert_int_equal(compile(&f, 2), 3); /* one of them in two pieces */
+    assert_int_equal(f.w.resolves, 1);
+    f.dst[1] = ptr(world_gva(&f.w, MF_KIND_DRAM, 3, 4 * MIB - 50));
+    f.batch = (struct mf_batch){.src = f.src, .dst = f.dst, .size = f.size, .count = 2};
+    mf_assert_rc(mf_plan_compile(f.plan, &f.w.space, &f.batch, SMEMB_COPY_H2G, false, 0),
+                 SMEM_INVALID_PARAM);
+    mf_assert_err_has("element 1: destination");
+    mf_assert_err_has("rank 3 has 4194304 bytes");
     fixture_fini(&f);
 }
 
@@ -582,10 +637,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan_compile__equals_a_naive_expansion),
         cmocka_unit_test(test_plan_compile__coalesces_neighbours_but_no_words),
+        cmocka_unit_test(test_plan_compile__does_not_join_what_overlaps_as_a_whole),
         cmocka_unit_test(test_plan_compile__splits_at_a_seam),
         cmocka_unit_test(test_plan_compile__host_range_stays_host_over_a_seam),
         cmocka_unit_test(test_plan_compile__groups_by_peer_and_orders_targets),
         cmocka_unit_test(test_plan_compile__resolves_a_rank_once),
+        cmocka_unit_test(test_plan_compile__asks_for_more_of_a_rank),
         cmocka_unit_test(test_plan_compile__reports_what_resolve_says),
         cmocka_unit_test(test_plan_compile__refuses_batches_that_are_none),
         cmocka_unit_test(test_plan_trim__gives_back_what_a_large_batch_needed),

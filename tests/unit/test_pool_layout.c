@@ -57,6 +57,11 @@ static void set_space(struct rig *rig, uint64_t base, uint64_t span)
     mf_assert_ok(mf_config_set(&rig->config, MF_OPT_GVA_SPAN, text));
 }
 
+static void set_translate(struct rig *rig, const char *text)
+{
+    mf_assert_ok(mf_config_set(&rig->config, MF_OPT_GVA_TRANSLATE, text));
+}
+
 static int setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
@@ -226,10 +231,12 @@ static void test_layout_negotiate__says_when_the_space_is_full(void **state)
     struct rig *rig = *state;
     struct mf_layout layout;
     set_space(rig, BASE, 1ull << 30);
+    set_translate(rig, "never");
     uint64_t dram = (1ull << 30) / CLIENTS - MIB2; /* with the device's part it is all */
     mf_assert_rc(negotiate(rig, 0, 1, dram + MIB2, &layout), SMEM_NO_RESOURCES);
     mf_assert_err_has("1090519040 bytes of global address space");
     mf_assert_err_has("MF_GVA_SPAN");
+    mf_assert_err_has("MF_GVA_TRANSLATE");
     assert_false(is_open(rig, 1, 0));
     mf_assert_ok(negotiate(rig, 0, 0, dram, &layout));
     mf_assert_rc(negotiate(rig, 0, 1, 0, &layout), SMEM_NO_RESOURCES);
@@ -237,6 +244,146 @@ static void test_layout_negotiate__says_when_the_space_is_full(void **state)
     release(rig, 0, 0);
     mf_assert_ok(negotiate(rig, 0, 0, MIB2, &layout)); /* its old place is free for it */
     mf_assert_ok(negotiate(rig, 0, 1, 0, &layout));
+}
+
+/* ---- translated pools ---------------------------------------------------------------------- */
+
+static int negotiate_wide(struct rig *rig, uint32_t rank, uint32_t pool, uint64_t dram,
+                          struct mf_layout *layout)
+{
+    struct mf_layout_want want = {
+        .pool = pool, .rank = rank, .world = CLIENTS, .max_dram = dram, .wide = true};
+    return mf_layout_negotiate(rig->client[rank], &rig->config, &want, soon(rig), layout);
+}
+
+static void test_layout_negotiate__wide_pools_lie_beside_each_other(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_layout a, b, c, here;
+    mf_assert_ok(negotiate_wide(rig, 0, 1, 4 * MIB2, &a));
+    assert_true(a.base.v == MF_GVA_WIDE && mf_layout_is_wide(&a));
+    mf_assert_ok(negotiate_wide(rig, 1, 2, 1ull << 40, &b));
+    assert_true(b.base.v == a.base.v + a.size);
+    mf_assert_ok(negotiate_wide(rig, 1, 1, 4 * MIB2, &c));
+    assert_true(c.base.v == a.base.v);
+    mf_assert_ok(negotiate(rig, 1, 3, MIB2, &here)); /* takes nothing of theirs */
+    assert_true(here.base.v == BASE && !mf_layout_is_wide(&here));
+    release(rig, 0, 1);
+    release(rig, 1, 1);
+    mf_assert_ok(negotiate_wide(rig, 2, 4, MIB2, &c));
+    assert_true(c.base.v == MF_GVA_WIDE);
+}
+
+static void test_layout_negotiate__all_ranks_give_the_same_flag(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_layout layout;
+    struct mf_layout_want plain = {.pool = 1, .rank = 1, .world = CLIENTS, .max_dram = 4 * MIB2};
+    mf_assert_ok(negotiate_wide(rig, 0, 1, 4 * MIB2, &layout));
+    mf_assert_rc(mf_layout_negotiate(rig->client[1], &rig->config, &plain, soon(rig), &layout),
+                 SMEM_INVALID_PARAM);
+    mf_assert_err_has("pool 1 exists with enable56BitsGva on (rank 0 has it open)");
+    mf_assert_err_has("enable56BitsGva off");
+    mf_assert_err_has("MF_GVA_TRANSLATE");
+    assert_false(is_open(rig, 1, 1));
+    release(rig, 0, 1);
+    mf_assert_ok(mf_layout_negotiate(rig->client[1], &rig->config, &plain, soon(rig), &layout));
+    assert_true(layout.base.v == BASE);
+    mf_assert_rc(negotiate_wide(rig, 0, 1, 4 * MIB2, &layout), SMEM_INVALID_PARAM);
+    mf_assert_err_has("exists with enable56BitsGva off (rank 1 has it open)");
+    /* What the option says is as the flag. */
+    set_translate(rig, "always");
+    mf_assert_rc(negotiate(rig, 2, 1, 4 * MIB2, &layout), SMEM_INVALID_PARAM);
+    mf_assert_ok(negotiate(rig, 2, 5, 4 * MIB2, &layout));
+    assert_true(layout.base.v == MF_GVA_WIDE);
+    mf_assert_rc(negotiate(rig, 3, 5, 8 * MIB2, &layout), SMEM_INVALID_PARAM);
+    mf_assert_err_has("maxDramSize 8388608"); /* other sizes are said first */
+}
+
+static void test_layout_negotiate__what_does_not_fit_is_translated(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_layout first, second, third;
+    set_space(rig, BASE, 1ull << 30);
+    uint64_t dram = (1ull << 30) / CLIENTS - MIB2;
+    mf_assert_ok(negotiate(rig, 0, 0, dram + MIB2, &first));
+    assert_true(first.base.v == MF_GVA_WIDE_FREE && mf_layout_is_wide(&first));
+    mf_assert_ok(negotiate(rig, 1, 0, dram + MIB2, &second));
+    assert_true(second.base.v == first.base.v);
+    mf_assert_ok(negotiate(rig, 0, 1, dram, &second));
+    assert_true(second.base.v == BASE);
+    mf_assert_ok(negotiate(rig, 0, 2, MIB2, &third)); /* beside it there is no room any more */
+    assert_true(third.base.v == first.base.v + first.size);
+    /* Who asks for it does not agree with those who did not. */
+    set_translate(rig, "always");
+    mf_assert_rc(negotiate(rig, 2, 0, dram + MIB2, &third), SMEM_INVALID_PARAM);
+    mf_assert_err_has("exists with enable56BitsGva off");
+    /* And who refuses it says so. */
+    set_translate(rig, "never");
+    mf_assert_rc(negotiate(rig, 3, 0, dram + MIB2, &third), SMEM_INVALID_PARAM);
+    mf_assert_err_has("pool 0 lies at 0x180000000000000");
+    assert_false(is_open(rig, 0, 3));
+    mf_assert_ok(negotiate(rig, 3, 1, dram, &third));
+}
+
+/* No process has addresses beyond 47 bits, whatever gva.base and gva.span say together. */
+static void test_layout_negotiate__a_window_ends_with_the_addresses(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_layout layout;
+    set_space(rig, 0x7e0000000000ull, 0x7f0000000000ull);
+    struct mf_layout_want want = {.pool = 1, .world = 2, .max_dram = 1ull << 40};
+    mf_assert_ok(mf_layout_negotiate(rig->client[0], &rig->config, &want, soon(rig), &layout));
+    assert_true(layout.base.v == 0x7e0000000000ull);
+    want.pool = 2;
+    mf_assert_ok(mf_layout_negotiate(rig->client[0], &rig->config, &want, soon(rig), &layout));
+    assert_true(layout.base.v == MF_GVA_WIDE_FREE);
+}
+
+static void test_layout_negotiate__large_worlds_and_more_than_there_is(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_layout layout;
+    struct mf_layout_want want = {.pool = 1, .world = MF_WORLD_MAX, .max_dram = 64ull << 30};
+    mf_assert_ok(mf_layout_negotiate(rig->client[0], &rig->config, &want, soon(rig), &layout));
+    assert_true(layout.base.v == MF_GVA_WIDE_FREE && layout.size == 64ull << 40);
+    want.pool = 2;
+    want.max_dram = 512ull << 30;
+    mf_assert_ok(mf_layout_negotiate(rig->client[0], &rig->config, &want, soon(rig), &layout));
+    assert_true(layout.base.v == MF_GVA_WIDE_FREE + (64ull << 40));
+    assert_true(mf_layout_slot(&layout, MF_KIND_DRAM, 1023).v ==
+                layout.base.v + 1023 * (512ull << 30));
+    want = (struct mf_layout_want){
+        .pool = 3, .world = MF_WORLD_MAX, .max_dram = 1ull << 46, .max_hbm = 1ull << 46};
+    for (int wide = 0; wide < 2; wide++) {
+        want.wide = wide;
+        mf_assert_rc(mf_layout_negotiate(rig->client[0], &rig->config, &want, soon(rig), &layout),
+                     SMEM_NO_RESOURCES);
+        mf_assert_err_has("no 144115188075855872 bytes of translated global address space");
+        assert_false(is_open(rig, 3, 0));
+    }
+    want.max_hbm = 0;
+    want.max_dram = 1ull << 45; /* as much as there is */
+    mf_assert_ok(mf_layout_negotiate(rig->client[0], &rig->config, &want, soon(rig), &layout));
+    assert_true(layout.base.v == MF_GVA_WIDE && layout.base.v + layout.size == MF_GVA_WIDE_FREE);
+    want.pool = 4;
+    want.max_dram = MIB2;
+    mf_assert_rc(mf_layout_negotiate(rig->client[0], &rig->config, &want, soon(rig), &layout),
+                 SMEM_NO_RESOURCES);
+    mf_assert_err_has("beside 3 other pools");
+}
+
+static void test_layout_negotiate__refuses_a_bad_option(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_layout layout;
+    set_translate(rig, "sometimes");
+    mf_assert_rc(negotiate(rig, 0, 1, MIB2, &layout), SMEM_INVALID_PARAM);
+    mf_assert_err_has("gva.translate (MF_GVA_TRANSLATE) is \"sometimes\"");
+    set_translate(rig, "never");
+    mf_assert_rc(negotiate_wide(rig, 0, 1, MIB2, &layout), SMEM_INVALID_PARAM);
+    mf_assert_err_has("pool 1: enable56BitsGva asks for");
+    assert_false(is_open(rig, 1, 0));
 }
 
 static struct mf_rec_layout piece(uint64_t base, uint64_t size)
@@ -261,6 +408,8 @@ static void test_layout_first_fit__finds_the_first_gap(void **state)
     assert_true(mf_layout_first_fit(&map, 100, 100, 50) == 150);
     assert_true(mf_layout_first_fit(&map, 100, 100, 51) == 0);
     assert_true(mf_layout_first_fit(&map, 105, 100, 5) == 110);
+    assert_true(mf_layout_first_fit(&map, 100, UINT64_MAX, 5) == 0); /* wraps */
+    assert_true(mf_layout_first_fit(&map, 100, 100, UINT64_MAX) == 0);
 }
 
 /* Beside a count of every address: what it says is free is free, and nothing before would do. */
@@ -405,6 +554,12 @@ int main(void)
         with_store(test_layout_negotiate__refuses_a_map_that_is_none),
         with_store(test_layout_negotiate__holds_64_pools),
         with_store(test_layout_negotiate__says_when_the_space_is_full),
+        with_store(test_layout_negotiate__wide_pools_lie_beside_each_other),
+        with_store(test_layout_negotiate__all_ranks_give_the_same_flag),
+        with_store(test_layout_negotiate__what_does_not_fit_is_translated),
+        with_store(test_layout_negotiate__a_window_ends_with_the_addresses),
+        with_store(test_layout_negotiate__large_worlds_and_more_than_there_is),
+        with_store(test_layout_negotiate__refuses_a_bad_option),
         cmocka_unit_test(test_layout_first_fit__finds_the_first_gap),
         cmocka_unit_test(test_layout_first_fit__random_maps),
         with_store(test_layout_negotiate__creators_that_race_agree),

@@ -9,6 +9,7 @@
 #include "wire/record.h"
 
 #define MUTATIONS 100000
+#define TAG_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
 /* One decoder behind one face: SMEM_OK only when the decoded record keeps the limits. */
 struct kind {
@@ -64,6 +65,12 @@ static void make_member(struct mf_rec_member *member, uint32_t variant)
         member->endpoint[i].data_ops = 1u << i;
         member->endpoint[i].len = (variant * 7 + i) % (MF_ENDPOINT_MAX + 1);
         memset(member->endpoint[i].bytes, (int)(i + 1), member->endpoint[i].len);
+    }
+    memset(member->tag, 'a', variant % (MF_TAG_MAX + 1));
+    member->tag_count = variant % (MF_TAG_PAIRS_MAX + 1);
+    for (uint32_t i = 0; i < member->tag_count; i++) {
+        member->tags[i].ops = variant << i;
+        memset(member->tags[i].name, 'A' + (int)i, 1 + (variant + i) % MF_TAG_MAX);
     }
 }
 
@@ -134,6 +141,8 @@ static int get_member(const void *data, size_t len)
         for (uint32_t i = 0; i < rec.count; i++) {
             assert_in_range(rec.endpoint[i].len, 0, MF_ENDPOINT_MAX);
         }
+        assert_in_range(rec.tag_count, 0, MF_TAG_PAIRS_MAX);
+        assert_in_range(strspn(rec.tag, TAG_CHARS), strlen(rec.tag), MF_TAG_MAX);
     }
     return rc;
 }
@@ -221,13 +230,19 @@ static void test_record_member__round_trip_up_to_the_limit(void **state)
             assert_int_equal(out.endpoint[i].len, in.endpoint[i].len);
             assert_memory_equal(out.endpoint[i].bytes, in.endpoint[i].bytes, in.endpoint[i].len);
         }
+        assert_string_equal(out.tag, in.tag);
+        assert_int_equal(out.tag_count, in.tag_count);
+        for (uint32_t i = 0; i < in.tag_count; i++) {
+            assert_int_equal(out.tags[i].ops, in.tags[i].ops);
+            assert_string_equal(out.tags[i].name, in.tags[i].name);
+        }
     }
 }
 
 /* The bytes are the format: another release reads what this one wrote. */
 static void test_record_world__has_its_bytes(void **state)
 {
-    static const uint8_t want[] = {1, 0, 2, 0, 8, 7, 6, 5, 4, 3, 2, 1, 0, 4, 0, 0};
+    static const uint8_t want[] = {2, 0, 2, 0, 8, 7, 6, 5, 4, 3, 2, 1, 0, 4, 0, 0};
     struct mf_rec_world rec = {.world_id = 0x0102030405060708ull, .world_size = 1024};
     uint8_t buf[MF_RECORD_MAX];
     (void)state;
@@ -237,15 +252,19 @@ static void test_record_world__has_its_bytes(void **state)
 
 static void test_record_member__has_its_bytes(void **state)
 {
-    static const uint8_t want[] = {1, 0, 4, 0, 1, 0, 0, 0, 0, 0,  0, 0, 2, 0, 0,   0,
-                                   3, 0, 0, 0, 0, 0, 0, 0, 7, 0,  0, 0, 0, 0, 0,   0,
-                                   8, 0, 0, 0, 0, 0, 0, 0, 1, 32, 0, 0, 0, 2, 'a', 'b'};
+    static const uint8_t want[] = {2, 0,   4,   0, 1,   0,   0, 0, 0, 0, 0, 0,  2,  0, 0,
+                                   0, 3,   0,   0, 0,   0,   0, 0, 0, 7, 0, 0,  0,  0, 0,
+                                   0, 0,   8,   0, 0,   0,   0, 0, 0, 0, 1, 32, 0,  0, 0,
+                                   2, 'a', 'b', 2, 't', 'a', 1, 4, 0, 1, 0, 1,  'u'};
     struct mf_rec_member rec = {.identity = {1, 2, 3}, .hbm_bytes = 7, .dram_bytes = 8, .count = 1};
     uint8_t buf[MF_RECORD_MAX];
     (void)state;
     rec.endpoint[0].data_ops = 32;
     rec.endpoint[0].len = 2;
     memcpy(rec.endpoint[0].bytes, "ab", 2);
+    memcpy(rec.tag, "ta", 3);
+    rec.tag_count = 1;
+    rec.tags[0] = (struct mf_rec_tag){.ops = 0x10004, .name = "u"};
     assert_int_equal(mf_rec_put_member(buf, &rec), sizeof(want));
     assert_memory_equal(buf, want, sizeof(want));
 }
@@ -281,9 +300,9 @@ static void test_record__another_version_or_kind_is_refused(void **state)
                 mf_assert_err_has("is of kind");
             }
         }
-        buf[0] = 2;
+        buf[0] = 1;
         mf_assert_rc(get_exact(&KINDS[k], buf, len), SMEM_ERROR);
-        mf_assert_err_has("version 2");
+        mf_assert_err_has("version 1");
         mf_assert_err_has("same release");
     }
 }
@@ -308,6 +327,24 @@ static void test_record__counts_above_the_limit_are_refused(void **state)
     buf[45] = MF_ENDPOINT_MAX + 1;
     mf_assert_rc(get_exact(&KINDS[3], buf, sizeof(buf)), SMEM_ERROR);
     mf_assert_err_has("endpoint of 65 bytes, the limit is 64");
+}
+
+static void test_record_member__tags_that_no_rank_writes_are_refused(void **state)
+{
+    uint8_t buf[MF_RECORD_MAX] = {0};
+    struct mf_rec_member rec = {.tag = "ab"}, out;
+    (void)state;
+    size_t len = mf_rec_put_member(buf, &rec);
+    mf_assert_ok(mf_rec_get_member(buf, len, &out));
+    buf[42] = '%'; /* behind the number of transports and the length */
+    mf_assert_rc(mf_rec_get_member(buf, len, &out), SMEM_ERROR);
+    buf[42] = 'a';
+    buf[41] = MF_TAG_MAX + 1;
+    mf_assert_rc(mf_rec_get_member(buf, sizeof(buf), &out), SMEM_ERROR);
+    buf[41] = 2;
+    buf[44] = MF_TAG_PAIRS_MAX + 1;
+    mf_assert_rc(mf_rec_get_member(buf, sizeof(buf), &out), SMEM_ERROR);
+    mf_assert_err_has("names 21 tags, the limit is 20");
 }
 
 static void test_record__values_that_no_rank_writes_are_refused(void **state)
@@ -373,7 +410,7 @@ static void test_record__random_bytes_never_pass_the_limits(void **state)
             buf[b] = (uint8_t)next(&seed);
         }
         if (len >= 4) { /* let it past the head */
-            memcpy(buf, (uint8_t[]){1, 0, (uint8_t)(1 + i % KIND_COUNT), 0}, 4);
+            memcpy(buf, (uint8_t[]){2, 0, (uint8_t)(1 + i % KIND_COUNT), 0}, 4);
         }
         (void)get_exact(&KINDS[i % KIND_COUNT], buf, len);
     }
@@ -391,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_record__cut_at_every_byte_is_refused),
         cmocka_unit_test(test_record__another_version_or_kind_is_refused),
         cmocka_unit_test(test_record__counts_above_the_limit_are_refused),
+        cmocka_unit_test(test_record_member__tags_that_no_rank_writes_are_refused),
         cmocka_unit_test(test_record__values_that_no_rank_writes_are_refused),
         cmocka_unit_test(test_record__random_mutations_never_pass_the_limits),
         cmocka_unit_test(test_record__random_bytes_never_pass_the_limits),

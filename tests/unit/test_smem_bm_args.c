@@ -3,6 +3,10 @@
 // that names both, before the service runs, while it runs, and with stale handles.
 #include "unit/api_fixture.h"
 
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
 #define NO_POOL ((smem_bm_t)(uintptr_t)0x123456)
 
 /* ---- init ------------------------------------------------------------------------------------ */
@@ -257,6 +261,20 @@ static void check_options(void)
     o = api_option(2 * MIB, 0);
     o.flags = 1u << 11;
     refused_option(0, o, SMEM_INVALID_PARAM, "flags 0x800 has unknown bits 0x800");
+    o.flags = SMEM_BM_FLAG_CREATE_WITH_SHM;
+    o.dramShmFd = -1;
+    refused_option(0, o, SMEM_INVALID_PARAM, "dramShmFd is -1");
+    o.dramShmFd = 0;
+    o.localDRAMSize = 0;
+    refused_option(0, o, SMEM_INVALID_PARAM, "localDRAMSize is 0");
+    o = api_option(2 * MIB, 0);
+    o.tag[0] = '-';
+    refused_option(0, o, SMEM_INVALID_PARAM, "smem_bm_create2: tag, character 1: tag \"-\"");
+    memset(o.tag, 'a', sizeof(o.tag));
+    refused_option(0, o, SMEM_INVALID_PARAM, "tag has no NUL within its 32 bytes");
+    o = api_option(2 * MIB, 0);
+    memcpy(o.tagOpInfo, "a:SDMA:b", 9);
+    refused_option(0, o, SMEM_INVALID_PARAM, "tagOpInfo, character 3: \"SDMA\" is no operator");
 }
 
 static void test_smem_bm_create2__checks_its_options_without_a_service(void **state)
@@ -271,25 +289,9 @@ static void test_smem_bm_create2__checks_its_options(void **state)
     check_options();
     check_null_and_range(NO_POOL);
     smem_bm_create_option_t o = api_option(2 * MIB, 0);
-    o.enable56BitsGva = true;
-    refused_option(0, o, SMEM_ERROR, "enable56BitsGva is not supported");
-    o = api_option(2 * MIB, 0);
-    o.tag[0] = 'a';
-    refused_option(0, o, SMEM_ERROR, "tag is not supported");
-    o = api_option(2 * MIB, 0);
-    memcpy(o.tagOpInfo, "a:SDMA:b", 9);
-    refused_option(0, o, SMEM_ERROR, "tagOpInfo is not supported");
-    o = api_option(2 * MIB, 0);
-    o.flags = SMEM_BM_FLAG_CREATE_WITH_SHM;
-    o.dramShmFd = 0;
-    refused_option(0, o, SMEM_ERROR, "SMEM_BM_FLAG_CREATE_WITH_SHM is not supported");
-    o = api_option(2 * MIB, 0);
     o.dataOpType = SMEMB_DATA_OP_HOST_TCP;
     refused_option(0, o, SMEM_ERROR, "no transport for operator HOST_TCP");
     refused_option(0, api_option(0, 2 * MIB), SMEM_NOT_EXIST, "MF_DEVICE");
-    o = api_option(2 * MIB, 0);
-    o.maxDramSize = 1ull << 46;
-    refused_option(0, o, SMEM_NO_RESOURCES, "MF_GVA_SPAN");
 }
 
 static void test_smem_bm_create__ignores_what_it_says_it_ignores(void **state)
@@ -316,10 +318,63 @@ static void test_smem_bm_create2__binds_to_a_numa_node(void **state)
     assert_non_null(pool);
     smem_bm_destroy(pool);
     o.flags = on | 126; /* no machine of the tests has so many */
-    refused_option(0, o, SMEM_INVALID_PARAM, "126");
+    refused_option(0, o, SMEM_INVALID_PARAM, "NUMA node 126 (bits 0 to 6 of flags) is not there");
+    o.localDRAMSize = 0;
+    refused_option(0, o, SMEM_INVALID_PARAM, "this machine has the nodes 0");
+    o.localDRAMSize = 2 * MIB;
     o.flags = 0;
     pool = smem_bm_create2(0, &o); /* the id and the addresses are free again */
     assert_non_null(pool);
+    smem_bm_destroy(pool);
+}
+
+/* The descriptor of create2; smem_bm_create has none. */
+static void test_smem_bm_create2__takes_a_descriptor(void **state)
+{
+    (void)state;
+    int fd = memfd_create("args", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    smem_bm_create_option_t o = api_option(2 * MIB, 0);
+    o.flags = SMEM_BM_FLAG_CREATE_WITH_SHM;
+    o.dramShmFd = fd;
+    smem_bm_t pool = smem_bm_create2(0, &o);
+    assert_non_null(pool);
+    char *at = smem_bm_ptr_by_mem_type(pool, SMEM_MEM_TYPE_HOST, 0);
+    void *va = NULL;
+    mf_assert_ok(smem_bm_gva_to_va(pool, at, SMEM_MEM_TYPE_LOCAL_HOST, &va));
+    memcpy(va, "bytes", 6);
+    smem_bm_destroy(pool);
+    char back[6] = "";
+    assert_int_equal(pread(fd, back, 6, 0), 6);
+    assert_string_equal(back, "bytes");
+    close(fd);
+    refused_option(0, o, SMEM_INVALID_PARAM, "create pool 0 on rank 0: 2097152 bytes of DRAM");
+    o.flags = 0; /* then it is not looked at */
+    pool = smem_bm_create2(0, &o);
+    assert_non_null(pool);
+    smem_bm_destroy(pool);
+}
+
+/* As a program sees it, from the API's side. */
+static void test_smem_bm_extend_local_mem__grows_to_the_maximum(void **state)
+{
+    (void)state;
+    smem_bm_create_option_t o = api_option(2 * MIB, 0);
+    o.maxDramSize = 8 * MIB;
+    o.flags = SMEM_BM_FLAG_DRAM_BEST_EFFORT | SMEM_BM_FLAG_DRAM_MAP_HOST_VA;
+    smem_bm_t pool = smem_bm_create2(0, &o);
+    assert_non_null(pool);
+    for (uint64_t size = 4 * MIB; size <= 8 * MIB; size += 2 * MIB) {
+        smem_get_and_clear_last_err_msg();
+        mf_assert_ok(smem_bm_extend_local_mem(pool, SMEM_MEM_TYPE_HOST, 2 * MIB));
+        assert_string_equal(smem_get_last_err_msg(), "");
+        assert_int_equal(smem_bm_get_local_mem_size_by_mem_type(pool, SMEM_MEM_TYPE_HOST), size);
+        mf_assert_ok(smem_bm_join(pool, 0));
+    }
+    assert_refused(smem_bm_extend_local_mem(pool, SMEM_MEM_TYPE_HOST, 2 * MIB), SMEM_ERROR,
+                   "gives 8388608 bytes of DRAM and 2097152 more are wanted, but maxDramSize "
+                   "8388608 is the most");
+    assert_refused(smem_bm_extend_local_mem(pool, SMEM_MEM_TYPE_DEVICE, 2 * MIB), SMEM_ERROR,
+                   "maxHbmSize 0 is the most");
     smem_bm_destroy(pool);
 }
 
@@ -411,7 +466,7 @@ static void test_smem_bm_copy__checks_its_arguments(void **state)
     assert_refused(smem_bm_copy(pool, &p, SMEMB_COPY_BUTT, 0), SMEM_INVALID_PARAM, "type 10");
     assert_refused(smem_bm_copy(pool, &p, (smem_bm_copy_type)-1, 0), SMEM_INVALID_PARAM, "type -1");
     assert_refused(smem_bm_copy(pool, &p, SMEMB_COPY_H2G, SMEM_BM_FLAG_USE_EXTERNAL_STREAM),
-                   SMEM_ERROR, "SMEM_BM_FLAG_USE_EXTERNAL_STREAM is not supported");
+                   SMEM_INVALID_PARAM, "params->stream is NULL");
     p.src = NULL;
     assert_refused(smem_bm_copy(pool, &p, SMEMB_COPY_H2G, 0), SMEM_INVALID_PARAM, "src is NULL");
     p = (smem_copy_params){here, NULL, 8, NULL};
@@ -458,7 +513,10 @@ static void test_smem_bm_copy_batch__checks_its_arguments(void **state)
     assert_refused(smem_bm_copy_batch(pool, &ok, SMEMB_COPY_BUTT, 0), SMEM_INVALID_PARAM,
                    "type 10");
     assert_refused(smem_bm_copy_batch(pool, &ok, SMEMB_COPY_H2G, SMEM_BM_FLAG_USE_EXTERNAL_STREAM),
-                   SMEM_ERROR, "STREAM");
+                   SMEM_INVALID_PARAM, "params->stream is NULL");
+    assert_refused(smem_bm_copy_batch_partial_succeed(pool, &ok, SMEMB_COPY_H2G,
+                                                      SMEM_BM_FLAG_USE_EXTERNAL_STREAM, &r),
+                   SMEM_INVALID_PARAM, "use smem_bm_copy_batch");
     assert_refused(smem_bm_copy_batch_partial_succeed(pool, &ok, SMEMB_COPY_H2G, 0, NULL),
                    SMEM_INVALID_PARAM, "result is NULL");
     r.results = NULL;
@@ -481,12 +539,7 @@ static void test_smem_bm__refuses_what_comes_later(void **state)
     uint16_t port = 7;
     char ip[64] = "x";
     smem_bm_t pool = api_pool(0);
-    assert_refused(smem_bm_extend_local_mem(pool, SMEM_MEM_TYPE_HOST, 2 * MIB), SMEM_ERROR,
-                   "not supported in this version");
     mf_assert_ok(smem_bm_set_group_event_handler(pool, NULL, NULL));
-    assert_refused(
-        smem_bm_set_group_event_handler(pool, (smem_bm_group_event_cb)(uintptr_t)abort, NULL),
-        SMEM_ERROR, "not supported in this version");
     assert_refused(smem_bm_get_bindable_leader_address(ip, sizeof(ip), &port), SMEM_ERROR,
                    "no leader");
     assert_string_equal(ip, "x");
@@ -523,6 +576,58 @@ static void test_smem_bm_register_user_mem__rules(void **state)
     mf_assert_ok(smem_bm_unregister_user_mem(pool, addr + 7));
     mf_assert_ok(smem_bm_register_user_mem(pool, addr + 4096, 1));
     smem_bm_destroy(pool); /* with all of them */
+}
+
+static void test_smem_bm_register_user_mem__needs_memory(void **state)
+{
+    char part[64];
+    (void)state;
+    smem_bm_t pool = api_pool(0);
+    char *at = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(at, MAP_FAILED);
+    uint64_t addr = (uint64_t)(uintptr_t)at;
+    assert_int_equal(mprotect(at + 3 * 4096, 4096, PROT_NONE), 0);
+    assert_int_equal(munmap(at + 4096, 4096), 0);
+    mf_assert_ok(smem_bm_register_user_mem(pool, addr, 4096));
+    snprintf(part, sizeof(part), "read at 0x%llx", (unsigned long long)addr + 4096);
+    assert_refused(smem_bm_register_user_mem(pool, addr + 1, 4096), SMEM_INVALID_PARAM, part);
+    assert_refused(smem_bm_register_user_mem(pool, addr + 4096, 1), SMEM_INVALID_PARAM, part);
+    snprintf(part, sizeof(part), "read at 0x%llx", (unsigned long long)addr + 3 * 4096);
+    assert_refused(smem_bm_register_user_mem(pool, addr + 2 * 4096, 4097), SMEM_INVALID_PARAM,
+                   part);
+    /* Over a seam between two mappings. */
+    assert_int_equal(mprotect(at + 3 * 4096, 4096, PROT_READ), 0);
+    mf_assert_ok(smem_bm_register_user_mem(pool, addr + 2 * 4096, 2 * 4096));
+    mf_assert_ok(smem_bm_unregister_user_mem(pool, addr + 2 * 4096));
+    smem_bm_destroy(pool);
+    munmap(at, 4 * 4096);
+}
+
+static void *register_many(void *pool)
+{
+    static char buffer[64];
+    for (int i = 0; i < 300; i++) {
+        uint64_t addr = (uint64_t)(uintptr_t)buffer;
+        int rc = smem_bm_register_user_mem(pool, addr, sizeof(buffer));
+        rc = rc ? rc : smem_bm_unregister_user_mem(pool, addr);
+        if (rc) {
+            return (void *)(intptr_t)rc;
+        }
+    }
+    return NULL;
+}
+
+static void test_smem_bm_register_user_mem__from_two_threads(void **state)
+{
+    pthread_t other;
+    void *rc = NULL;
+    (void)state;
+    smem_bm_t pool = api_pool(0);
+    assert_int_equal(pthread_create(&other, NULL, register_many, pool), 0);
+    assert_null(register_many(pool));
+    assert_int_equal(pthread_join(other, &rc), 0);
+    assert_null(rc);
+    smem_bm_destroy(pool);
 }
 
 static void test_smem_bm__addresses(void **state)
@@ -578,12 +683,16 @@ int main(void)
         served(test_smem_bm_create2__checks_its_options),
         served(test_smem_bm_create__ignores_what_it_says_it_ignores),
         served(test_smem_bm_create2__binds_to_a_numa_node),
+        served(test_smem_bm_create2__takes_a_descriptor),
+        served(test_smem_bm_extend_local_mem__grows_to_the_maximum),
         served(test_smem_bm__stale_handles_are_refused),
         served(test_smem_bm__handles_do_not_outlive_the_service),
         served(test_smem_bm_copy__checks_its_arguments),
         served(test_smem_bm_copy_batch__checks_its_arguments),
         served(test_smem_bm__refuses_what_comes_later),
         served(test_smem_bm_register_user_mem__rules),
+        served(test_smem_bm_register_user_mem__needs_memory),
+        served(test_smem_bm_register_user_mem__from_two_threads),
         served(test_smem_bm__addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "gva_place.h"
 #include "mf_test.h"
 
@@ -79,6 +80,46 @@ static void test_space_reserve__refuses_bad_ranges(void **state)
 #endif
 }
 
+static void test_space_reserve_free__anywhere_and_near(void **state)
+{
+    uint64_t a = 0, b = 0, c = 0;
+    char who[256];
+    (void)state;
+    mf_assert_ok(mf_space_reserve_free(0, SIZE, &a));
+    assert_true(a != 0 && a % MF_PAGE_LARGE == 0);
+    assert_int_equal(child_reads(a), -SIGSEGV);
+    mf_assert_ok(mf_space_reserve_free(AT, SIZE, &b));
+    assert_true(b == AT);
+    mf_assert_ok(mf_space_reserve_free(AT + SIZE - MF_PAGE_LARGE, SIZE, &c)); /* is not free */
+    assert_true(c % MF_PAGE_LARGE == 0 && c - AT >= SIZE && AT - c >= SIZE);
+    int fd = make_memfd(SIZE);
+    mf_assert_ok(mf_space_map(c, SIZE, fd, 0));
+    *byte_at(c) = 3;
+    assert_int_equal(child_reads(c), -SIGSEGV); /* not inherited */
+    assert_int_equal(child_reads(a), -SIGSEGV);
+    close(fd);
+    mf_assert_ok(mf_space_release(a, SIZE));
+    mf_assert_ok(mf_space_release(b, SIZE));
+    mf_assert_ok(mf_space_release(c, SIZE));
+    assert_false(mf_space_conflict(a, SIZE, who, sizeof(who)));
+    assert_false(mf_space_conflict(AT, SIZE, who, sizeof(who)));
+}
+
+static void test_space_reserve_free__refuses_bad_sizes(void **state)
+{
+    uint64_t at = 0;
+    (void)state;
+    mf_assert_rc(mf_space_reserve_free(0, 0, &at), SMEM_INVALID_PARAM);
+    mf_assert_rc(mf_space_reserve_free(0, 4096, &at), SMEM_INVALID_PARAM);
+    mf_assert_err_has("4096 bytes are no multiple of 2 MiB");
+    mf_assert_rc(mf_space_reserve_free(0, 0 - MF_PAGE_LARGE, &at), SMEM_INVALID_PARAM);
+#ifndef MF_TEST_TSAN /* which ends the process when such a call fails */
+    mf_assert_rc(mf_space_reserve_free(0, 1ull << 60, &at), SMEM_NO_RESOURCES);
+    mf_assert_err_has("1152921504606846976 bytes");
+    mf_assert_err_has("ulimit -v");
+#endif
+}
+
 static void test_space_map__then_unmap_and_zero(void **state)
 {
     (void)state;
@@ -136,6 +177,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_space_reserve__names_what_is_in_the_way),
         cmocka_unit_test(test_space_reserve__refuses_bad_ranges),
+        cmocka_unit_test(test_space_reserve_free__anywhere_and_near),
+        cmocka_unit_test(test_space_reserve_free__refuses_bad_sizes),
         cmocka_unit_test(test_space_map__then_unmap_and_zero),
         cmocka_unit_test(test_space_map__reports_a_bad_descriptor),
         cmocka_unit_test(test_space_conflict__finds_any_overlap),

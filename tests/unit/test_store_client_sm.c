@@ -222,8 +222,8 @@ static void test_client_sm__idle_costs_less_than_a_wake_up_a_second(void **state
         frame_log_clear(&w->log);
     }
     assert_int_equal(mf_client_sm_state(w->sm), MF_CLIENT_OPEN);
-    assert_int_equal(beats, 50); /* one in 1.2 s */
-    assert_int_equal(w->wakes, 50);
+    assert_int_equal(beats, 44); /* one in 1.35 s */
+    assert_int_equal(w->wakes, 44);
 }
 
 static void test_client_sm__silent_server_is_noticed(void **state)

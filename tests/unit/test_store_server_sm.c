@@ -537,6 +537,41 @@ static void test_server_sm__events_coalesce_and_cost_little(void **state)
     assert_int_equal(status.watches, 0);
 }
 
+/* Who asks is answered before those who watch are told, and in the order of asking. */
+static void test_server_sm__answers_go_before_news(void **state)
+{
+    struct world *w = *state;
+    for (int p = 0; p < 4; p++) {
+        open_session(w, p, 10 + (uint64_t)p, 0);
+    }
+    simple(w, 0, MF_SMSG_WATCH, 1);
+    simple(w, 3, MF_SMSG_WATCH, 1);
+    drain(w);
+    assert_false(mf_server_sm_has_asked(w->sm));
+    set(w, 2, "m/1", "value", 0);
+    set(w, 1, "m/2", "value", 0);
+    set(w, 2, "m/3", "value", 0); /* its second does not put it behind */
+    const int order[] = {2, 1, 0, 3};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(mf_server_sm_has_asked(w->sm), i < 2);
+        struct mf_server_conn *conn = mf_server_sm_pop_ready(w->sm);
+        assert_non_null(conn);
+        struct peer *peer = mf_server_conn_user(conn);
+        assert_true(peer == &w->peers[order[i]] || (i >= 2 && peer == &w->peers[order[5 - i]]));
+    }
+    assert_null(mf_server_sm_pop_ready(w->sm));
+    /* One that asks and goes leaves the list in order. */
+    set(w, 1, "m/4", "value", 0);
+    set(w, 2, "m/5", "value", 0);
+    mf_server_sm_closed(w->sm, w->rig.now, w->peers[2].conn);
+    w->peers[2].conn = NULL;
+    set(w, 0, "m/6", "value", 0);
+    assert_ptr_equal(mf_server_conn_user(mf_server_sm_pop_ready(w->sm)), &w->peers[1]);
+    assert_ptr_equal(mf_server_conn_user(mf_server_sm_pop_ready(w->sm)), &w->peers[0]);
+    assert_ptr_equal(mf_server_conn_user(mf_server_sm_pop_ready(w->sm)), &w->peers[3]);
+    assert_null(mf_server_sm_pop_ready(w->sm));
+}
+
 static void test_server_sm__watches_are_limited_with_an_answer(void **state)
 {
     struct world *w = *state;
@@ -745,6 +780,7 @@ int main(void)
         T(test_server_sm__odd_requests_are_answered),
         T(test_server_sm__waiters_are_answered_in_order_and_limited),
         T(test_server_sm__events_coalesce_and_cost_little),
+        T(test_server_sm__answers_go_before_news),
         T(test_server_sm__watches_are_limited_with_an_answer),
         T(test_server_sm__cuts_off_who_breaks_the_protocol),
         T(test_server_sm__requests_before_hello_are_not_served),

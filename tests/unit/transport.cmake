@@ -9,3 +9,9 @@ mf_test(test_direct SOURCES test_direct.c ${host} ${torture}
         LAYERS base config device gva transport)
 mf_test(test_direct_device SOURCES test_direct_device.c ${host}
         LAYERS base config device gva transport)
+mf_test(test_direct_checked SOURCES test_direct_checked.c ${host}
+        LAYERS base config device gva transport)
+mf_test(test_direct_vm_msg SOURCES test_direct_vm_msg.c
+        LAYERS base config device gva transport)
+mf_test(test_direct_vm SOURCES test_direct_vm.c ${host} ${torture}
+        LAYERS base config device gva transport)

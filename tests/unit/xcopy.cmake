@@ -1,8 +1,13 @@
 # Tests of src/xcopy.
 set(xcopy_layers base config device gva xcopy)
 set(torture ${CMAKE_SOURCE_DIR}/tests/mf_torture.c)
+mf_test(test_checksum SOURCES test_checksum.c ${torture} LAYERS ${xcopy_layers})
 mf_test(test_classify SOURCES test_classify.c LAYERS ${xcopy_layers})
 mf_test(test_plan SOURCES test_plan.c ${torture} LAYERS ${xcopy_layers})
 mf_test(test_cpu_copy SOURCES test_cpu_copy.c ${torture} LAYERS ${xcopy_layers})
 mf_test(test_xcopy SOURCES test_xcopy.c ${torture} LAYERS ${xcopy_layers})
+mf_test(test_xcopy_places SOURCES test_xcopy_places.c LAYERS ${xcopy_layers})
 mf_test(test_queue SOURCES test_queue.c ${torture} LAYERS ${xcopy_layers})
+mf_test(test_stream_jobs SOURCES test_stream_jobs.c ${torture} LAYERS ${xcopy_layers})
+mf_test(test_prepared SOURCES test_prepared.c ${torture} LAYERS ${xcopy_layers})
+mf_test(test_request SOURCES test_request.c ${torture} LAYERS ${xcopy_layers})

@@ -14,6 +14,12 @@
 #define NAMES_MAX    64u
 #define HELP_COLUMN  30
 
+/* Who gets specifications instead of a run; see args_observe(). */
+static struct {
+    args_observe_fn fn;
+    void *arg;
+} observer;
+
 /* Number of letters to change, add or drop; both at most NAME_MAX_LEN long. */
 static size_t edit_distance(const char *a, const char *b)
 {
@@ -175,6 +181,18 @@ static int take_choice(const struct arg_spec *spec, const struct arg_option *opt
                             option->name, text, option->choices[0]);
 }
 
+static int take_text(const struct arg_spec *spec, const struct arg_option *option, const char *text)
+{
+    struct arg_texts *texts = option->value;
+
+    if (texts->count == ARG_TEXTS_MAX) {
+        return args_usage_error(spec, "--%s '%s': it may be given at most %u times", option->name,
+                                text, ARG_TEXTS_MAX);
+    }
+    texts->items[texts->count++] = text;
+    return ARGS_GO;
+}
+
 static int take_value(const struct arg_spec *spec, const struct arg_option *option,
                       const char *text)
 {
@@ -188,6 +206,8 @@ static int take_value(const struct arg_spec *spec, const struct arg_option *opti
         return ARGS_GO;
     case ARG_CHOICE:
         return take_choice(spec, option, text);
+    case ARG_TEXTS:
+        return take_text(spec, option, text);
     case ARG_NUMBER:
         good = number(text, &value, &end) && *end == '\0';
         break;
@@ -324,10 +344,20 @@ static int take_option(const struct arg_spec *spec, int argc, char **argv, int *
     return take_value(spec, option, argv[*at]);
 }
 
+void args_observe(args_observe_fn fn, void *arg)
+{
+    observer.fn = fn;
+    observer.arg = arg;
+}
+
 int args_parse(const struct arg_spec *spec, int argc, char **argv, int *rest)
 {
     int at = 1;
 
+    if (observer.fn) {
+        observer.fn(observer.arg, spec);
+        return CLI_OK;
+    }
     for (; at < argc && argv[at][0] == '-' && argv[at][1]; at++) {
         int result = 0;
 

@@ -19,6 +19,15 @@ enum arg_type {
     ARG_SECONDS, /* uint64_t, milliseconds; written in seconds, fractions allowed */
     ARG_TEXT,    /* const char *, borrowed from argv */
     ARG_CHOICE,  /* uint64_t: index into `choices` */
+    ARG_TEXTS,   /* struct arg_texts; may be given several times */
+};
+
+#define ARG_TEXTS_MAX 32u
+
+/** The values of an option that may be repeated, borrowed from argv. */
+struct arg_texts {
+    const char *items[ARG_TEXTS_MAX];
+    size_t count;
 };
 
 struct arg_option {
@@ -77,6 +86,14 @@ static inline struct arg_option arg_text(const char *name, const char *metavar, 
         .name = name, .type = ARG_TEXT, .metavar = metavar, .value = value, .help = help};
 }
 
+/** An option that may be given several times. */
+static inline struct arg_option arg_texts(const char *name, const char *metavar,
+                                          struct arg_texts *texts, const char *help)
+{
+    return (struct arg_option){
+        .name = name, .type = ARG_TEXTS, .metavar = metavar, .value = texts, .help = help};
+}
+
 static inline struct arg_option arg_choice(const char *name, const char *metavar, uint64_t *value,
                                            const char *const *choices, const char *help)
 {
@@ -105,6 +122,7 @@ struct arg_spec {
     const char *command;  /* "mfcli run" */
     const char *operands; /* what follows the options in the usage line; NULL: nothing may follow */
     const char *about;    /* printed under the usage line */
+    const char *const *words; /* what the operand may be, NULL-terminated; NULL: anything */
     const struct arg_option *options;
     size_t count;
 };
@@ -120,6 +138,15 @@ struct arg_spec {
  * @return ARGS_GO, or the exit code with which the command ends now
  */
 int args_parse(const struct arg_spec *spec, int argc, char **argv, int *rest);
+
+typedef void (*args_observe_fn)(void *arg, const struct arg_spec *spec);
+
+/**
+ * From now on args_parse() parses nothing: it gives the command's specification to `fn` and ends
+ * the command with CLI_OK. So completion and manual pages are made of the tables that parse. NULL
+ * ends that. Not for several threads.
+ */
+void args_observe(args_observe_fn fn, void *arg);
 
 /** Prints a sentence and where to find help to stderr. @return CLI_USAGE */
 int args_usage_error(const struct arg_spec *spec, const char *format, ...)

@@ -130,6 +130,12 @@ static int run_world(const struct bench_args *args, int argc, char **argv)
         words[used++] = "--case";
         words[used++] = cases;
     }
+    if (args->checked) {
+        words[used++] = "--checked";
+    }
+    if (args->unmapped) {
+        words[used++] = "--unmapped";
+    }
     result = parts_run_world(words);
     free(cases);
     free(paths);
@@ -167,6 +173,21 @@ static int run_alone(struct bench_args *args, int argc, char **argv)
         choose_working_set(cfg);
         result = run_world(args, argc, argv);
     }
+    if (result == CLI_OK && (cfg->cases & CHECKED_CASES)) {
+        choose_working_set(cfg);
+        setenv("MF_COPY_CHECKSUM", "on", 1);
+        args->checked = true;
+        result = run_world(args, argc, argv);
+        unsetenv("MF_COPY_CHECKSUM");
+        args->checked = false;
+    }
+    if (result == CLI_OK && (cfg->cases & UNMAPPED_CASES)) {
+        choose_working_set(cfg);
+        setenv("MF_PEER_MAP", "never", 1);
+        args->unmapped = true;
+        result = run_world(args, argc, argv);
+        unsetenv("MF_PEER_MAP");
+    }
     if (result == CLI_OK && (cfg->cases & 1u << CASE_CREATE)) {
         result = parts_run_case(case_create, cfg);
     }
@@ -197,13 +218,22 @@ static int run_rank(struct bench_args *args)
         }
         choose_threads(cfg);
         if (cfg->cases & ~SESSION_CASES) {
-            fprintf(stderr,
-                    "%s: the cases create and join are left out: they start processes of "
-                    "their own, without mfcli run\n",
-                    BENCH_COMMAND);
+            fprintf(
+                stderr,
+                "%s: the cases create, join, checksum and vm are left out: they start processes "
+                "of their own, without mfcli run\n",
+                BENCH_COMMAND);
         }
     }
-    cfg->cases &= SESSION_CASES;
+    if (args->checked) {
+        cfg->paths = 0;
+        cfg->cases &= CHECKED_CASES;
+    } else if (args->unmapped) {
+        cfg->paths = 0;
+        cfg->cases &= UNMAPPED_CASES;
+    } else {
+        cfg->cases &= SESSION_CASES;
+    }
     return session_run(cfg);
 }
 

@@ -7,22 +7,27 @@
 #include "args.h"
 #include "commands.h"
 
-struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-};
-
 static const struct command commands[] = {
+    {"demo", cmd_demo, "a guided tour of four ranks that says what it does and why"},
     {"replay", cmd_replay, "run a KV-cache workload against a pool and check every byte"},
     {"bench", cmd_bench, "bandwidth and latency of every direction, beside memcpy"},
     {"run", cmd_run, "start the ranks of a world on this host"},
     {"store", cmd_store, "serve a config store"},
+    {"top", cmd_top, "what running processes do: calls, failures, bandwidth, latency"},
     {"info", cmd_info, "what this machine and this build give; the options"},
+    {"mem", cmd_mem, "scan: free memory and huge pages of each NUMA node"},
+    {"logs", cmd_logs, "gather what a report of a problem needs into one archive"},
+    {"completion", cmd_completion, "print a script that completes commands in a shell"},
     {"version", cmd_version, "print the version"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+const struct command *cli_commands(size_t *count)
+{
+    *count = COMMANDS;
+    return commands;
+}
 
 static void print_commands(FILE *file)
 {

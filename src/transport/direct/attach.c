@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "transport/direct/internal.h"
+#include "transport/direct/vm.h"
 
 /* Endpoint: version, 3 zero bytes, user, token, hint of the host, hint of the network namespace. */
 #define ENDPOINT_VERSION 1u
@@ -28,6 +29,7 @@ struct talk {
     uint32_t pool;
     uint64_t deadline_ns;
     int sock;
+    int pid;                     /* of the process at its other end */
     uint32_t from;               /* first own segment that the other side does not know */
     bool said_last;              /* we have no more */
     bool heard_last;             /* they have no more */
@@ -138,7 +140,6 @@ static int connect_to(struct talk *t)
 {
     struct sockaddr_un addr;
     socklen_t len = mf_direct_address(t->to->endpoint + 8, &addr);
-    int pid;
     t->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (t->sock < 0) {
         return mf_err_sys(SMEM_NO_RESOURCES, errno, "socket (limit: ulimit -n)");
@@ -152,7 +153,7 @@ static int connect_to(struct talk *t)
                           "connect to @%s: its process has ended, or left the cluster",
                           addr.sun_path + 1);
     }
-    return mf_direct_peer_check_user(t->sock, &pid);
+    return mf_direct_peer_check_user(t->sock, &t->pid);
 }
 
 static int wait_for(const struct talk *t, short events)
@@ -174,6 +175,9 @@ static int say(struct talk *t, enum mf_direct_msg_type type, bool segments)
     struct mf_direct_msg msg;
     int control_fd = type == MF_DIRECT_HELLO ? t->d->control_fd : -1;
     mf_direct_msg_init(t->d, type, t->pool, t->to->incarnation, &msg);
+    if (type == MF_DIRECT_HELLO && mf_direct_vm_ask(t->d, t->pid) == 0) {
+        msg.flags |= MF_DIRECT_READS;
+    }
     for (;;) {
         int rc = segments ? mf_direct_tell(t->d, t->sock, &msg, &t->from, control_fd)
                           : mf_direct_send(t->sock, &msg, &control_fd, control_fd >= 0);

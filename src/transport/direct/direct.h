@@ -9,4 +9,8 @@
 /** Operators SDMA and HOST_SHM. */
 extern const struct mf_transport_ops mf_direct_ops;
 
+/** For mfcli info: does the kernel let processes of one user read each other's memory? `note` says
+ * what is in the way, with the remedy. */
+int mf_direct_vm_explain(char *value, size_t value_cap, char *note, size_t note_cap);
+
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "transport/direct/internal.h"
+#include "transport/direct/vm.h"
 
 #define CLOSE_NS (10ull * 1000000000ull)
 
@@ -94,6 +95,7 @@ static void direct_close(void *tp)
         atomic_store(&d->control->closed, 1);
     }
     mf_direct_serve_stop(d);
+    mf_direct_vm_close(d);
     unwatch_peers(d);
     detach_all(d);
     mf_direct_reap_all(d);
@@ -144,7 +146,10 @@ static int direct_open(const struct mf_transport_host *host, void **tp)
     mf_mutex_init(&d->lock, MF_RANK_TRANSPORT);
     mf_cond_init(&d->changed);
     mf_direct_hints(&d->host_hint, &d->net_hint);
-    int rc = open_control(d);
+    int rc = mf_direct_vm_open(d);
+    if (rc == SMEM_OK) {
+        rc = open_control(d);
+    }
     if (rc == SMEM_OK) {
         rc = mf_direct_serve_start(d);
     }
@@ -160,6 +165,7 @@ static int direct_explain(void *tp, uint32_t rank, char *buf, size_t cap)
 {
     struct mf_direct *d = tp;
     uint64_t bytes = 0;
+    uint64_t read = 0;
     uint32_t count = 0;
     int pid = 0;
     mf_mutex_lock(&d->lock);
@@ -171,10 +177,17 @@ static int direct_explain(void *tp, uint32_t rank, char *buf, size_t cap)
         for (struct mf_direct_seg *seg = peer->segs; seg; seg = seg->next) {
             count++;
             bytes += seg->placed ? seg->seg.desc.size : 0;
+            read += !seg->placed && seg->there ? seg->seg.desc.size : 0;
         }
     }
     mf_mutex_unlock(&d->lock);
-    if (pid) {
+    if (pid && read) {
+        snprintf(buf, cap,
+                 "rank %u is process %d of this host: %u segments, %" PRIu64
+                 " MiB not mapped here (peer.map): gets are process_vm_readv of the caller, puts "
+                 "those of rank %u; %" PRIu64 " MiB mapped",
+                 rank, pid, count, read >> 20, rank, bytes >> 20);
+    } else if (pid) {
         snprintf(buf, cap,
                  "rank %u is process %d of this host: %u segments, %" PRIu64
                  " MiB mapped here; copies are loads and stores of the caller, fenced by %s",
@@ -212,4 +225,6 @@ const struct mf_transport_ops mf_direct_ops = {
     .explain = direct_explain,
     .close_fds = direct_close_fds,
     .copy_small = mf_direct_copy_small,
+    .post_many = mf_direct_post_many,
+    .settle = mf_direct_settle,
 };

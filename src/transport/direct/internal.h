@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -21,6 +22,8 @@
 /* Descriptors that one instance may hold: a pidfd for each peer, connections, the listener. */
 #define MF_DIRECT_FDS_MAX (MF_WORLD_MAX * 2u)
 
+struct mf_direct_vm;
+
 /* What a segment needs for its fence: `priv` of its struct mf_segment. */
 struct mf_direct_seg {
     struct mf_segment seg; /* a peer's; unused for an own one */
@@ -32,7 +35,9 @@ struct mf_direct_seg {
     /* A peer's: */
     struct mf_direct_peer *peer; /* holds a reference; NULL for an own segment */
     bool placed;                 /* mapped at the place that the host gave */
-    bool huge;                   /* of pages that are not punched, see take_down_dram */
+    uint64_t there;              /* where its owner reaches it; 0: it cannot be read there */
+    bool keep;                   /* of the user, or of pages that are not punched, see
+                                    take_down_dram */
     mf_dev_mem mem;              /* HBM: imported memory */
     /* What is left to do when it was taken down, outside of the caller's thread: */
     void *moved; /* the mapping of its DRAM, moved away from its place; NULL: none */
@@ -43,6 +48,7 @@ struct mf_direct_seg {
     struct mf_segment *own;
     int fd; /* borrowed */
     uint64_t fd_offset;
+    bool user_memory;
     struct mf_direct_seg *next;
 };
 
@@ -54,6 +60,8 @@ struct mf_direct_peer {
     uint64_t incarnation;
     int pid;
     int pidfd;
+    uint8_t token[MF_DIRECT_MSG_TOKEN]; /* of its socket */
+    int vm_errno; /* why its memory may not be read by process_vm_readv; 0: it may */
     void *watch;
     struct mf_direct_control *control;
     /* The rest is guarded by the instance's lock. */
@@ -62,6 +70,8 @@ struct mf_direct_peer {
     bool busy;      /* one thread changes its segments */
     bool dead;      /* its process has ended */
     bool refused;   /* declared dead or replaced */
+    bool reads_us;  /* its kernel lets it read the memory of this process */
+    bool vm_told;   /* the log says that its memory is mapped all the same */
     struct mf_direct_seg *segs;
     struct mf_direct_peer *next;
 };
@@ -77,6 +87,7 @@ struct mf_direct {
     uint8_t token[16];
     uint64_t host_hint;                 /* of the boot id */
     uint64_t net_hint;                  /* of the network namespace */
+    struct mf_direct_vm *vm;            /* copies without a mapping, see vm.h */
     _Atomic int fds[MF_DIRECT_FDS_MAX]; /* open ones + 1; 0: free. For the child of a fork. */
 
     struct mf_mutex lock; /* guards what follows and the peers */
@@ -191,7 +202,63 @@ int mf_direct_lane_open(void *tp, void **lane);
 void mf_direct_lane_close(void *tp, void *lane);
 int mf_direct_post(void *lane, struct mf_xfer *v, uint32_t count);
 int mf_direct_wait(void *lane, uint64_t deadline_ns);
+/** The line by which the lane announces; it is its user's alone. */
+struct mf_direct_line *mf_direct_lane_line(void *lane);
 int mf_direct_copy_small(void *lane, struct mf_segment *segment, uint64_t gva, void *local,
                          uint32_t size, int write);
+
+/* lane.c, for many.c: a run of copies between the same two segments (NULL: none). */
+struct mf_direct_lane;
+/** The host wants no checksums. */
+bool mf_direct_lane_plain(const struct mf_direct_lane *lane);
+const struct mf_transport_host *mf_direct_lane_host(const struct mf_direct_lane *lane);
+/** Announce both; false when one is refused. To be left in any case. */
+bool mf_direct_run_enter(const struct mf_direct_lane *lane, const struct mf_segment *src,
+                         const struct mf_segment *dst);
+/** The second look. */
+bool mf_direct_run_valid(const struct mf_direct_lane *lane, const struct mf_segment *src,
+                         const struct mf_segment *dst);
+void mf_direct_run_leave(const struct mf_direct_lane *lane);
+/** Say in the line which thread it is that copies for long, or that it is done. */
+void mf_direct_run_name(const struct mf_direct_lane *lane, bool named);
+/** Why the fence refuses: the sentence, and its code. */
+int mf_direct_run_refused(const struct mf_direct_lane *lane, struct mf_segment *src,
+                          struct mf_segment *dst);
+
+/* many.c */
+int mf_direct_post_many(void *lane, struct mf_xfer_many *many);
+
+/** One store for what is aligned and fits a register; false when it is not. */
+static inline bool mf_direct_copy_word(void *dst, const void *src, uint64_t size)
+{
+    if ((uintptr_t)dst & (size - 1)) {
+        return false;
+    }
+    switch (size) {
+    case 8: {
+        uint64_t word;
+        memcpy(&word, src, sizeof(word));
+        __atomic_store_n((uint64_t *)dst, word, __ATOMIC_RELAXED);
+        return true;
+    }
+    case 4: {
+        uint32_t word;
+        memcpy(&word, src, sizeof(word));
+        __atomic_store_n((uint32_t *)dst, word, __ATOMIC_RELAXED);
+        return true;
+    }
+    case 2: {
+        uint16_t word;
+        memcpy(&word, src, sizeof(word));
+        __atomic_store_n((uint16_t *)dst, word, __ATOMIC_RELAXED);
+        return true;
+    }
+    case 1:
+        __atomic_store_n((uint8_t *)dst, *(const uint8_t *)src, __ATOMIC_RELAXED);
+        return true;
+    default:
+        return false;
+    }
+}
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "transport/direct/internal.h"
+#include "transport/direct/vm.h"
 
 #define RUN_COUNT_MAX 64u            /* copies between two checks */
 #define RUN_BYTES_MAX (16ull << 20)  /* bytes between two checks: an owner never waits long */
@@ -30,13 +31,15 @@ struct mf_direct_lane {
     struct mf_direct *d;
     struct mf_direct_line *line;
     uint64_t incarnation;
+    bool checked; /* the host wants checksums */
     uint32_t line_number;
     uint32_t pending_count;
     uint32_t held_count; /* hazards of the device copies */
     struct mf_direct_seg *held[MF_DIRECT_HAZARDS - MF_DIRECT_CPU_HAZARDS];
     struct pending_run pending[PENDING_RUNS];
     void *stream;
-    struct mf_err_rec first; /* first failure since the last wait; code 0: none */
+    struct mf_direct_vm_lane *vm; /* copies without a mapping; NULL: none so far */
+    struct mf_err_rec first;      /* first failure since the last wait; code 0: none */
 };
 
 static struct mf_direct_seg *fence_of(const struct mf_segment *segment)
@@ -158,43 +161,10 @@ static __attribute__((cold)) int fail_run(struct mf_direct_lane *lane, struct mf
     return keep_first(lane, rc);
 }
 
-/* One store for what is aligned and fits a register; false when it is not. */
-static inline bool copy_word(void *dst, const void *src, uint64_t size)
-{
-    if ((uintptr_t)dst & (size - 1)) {
-        return false;
-    }
-    switch (size) {
-    case 8: {
-        uint64_t word;
-        memcpy(&word, src, sizeof(word));
-        __atomic_store_n((uint64_t *)dst, word, __ATOMIC_RELAXED);
-        return true;
-    }
-    case 4: {
-        uint32_t word;
-        memcpy(&word, src, sizeof(word));
-        __atomic_store_n((uint32_t *)dst, word, __ATOMIC_RELAXED);
-        return true;
-    }
-    case 2: {
-        uint16_t word;
-        memcpy(&word, src, sizeof(word));
-        __atomic_store_n((uint16_t *)dst, word, __ATOMIC_RELAXED);
-        return true;
-    }
-    case 1:
-        __atomic_store_n((uint8_t *)dst, *(const uint8_t *)src, __ATOMIC_RELAXED);
-        return true;
-    default:
-        return false;
-    }
-}
-
 static inline void copy_bytes(const struct mf_direct_lane *lane, void *dst, const void *src,
                               uint64_t size, bool bulk)
 {
-    if (size <= 8 && copy_word(dst, src, size)) {
+    if (size <= 8 && mf_direct_copy_word(dst, src, size)) {
         return;
     }
     if (size <= SMALL_MAX) {
@@ -231,14 +201,107 @@ static bool copy_long(const struct mf_direct_lane *lane, const struct mf_xfer *x
     return true;
 }
 
+/* The copies of a run with checksums, each with its own status. False: a segment is gone; a
+ * difference is one only when it is not. */
+static bool copy_checked(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count,
+                         const struct mf_direct_seg *src, const struct mf_direct_seg *dst)
+{
+    const struct mf_transport_host *host = lane->d->host;
+    for (struct mf_xfer *x = v; x < v + count; x++) {
+        char *to = host_end(x->dst_seg, x->dst);
+        const char *from = host_end(x->src_seg, x->src);
+        uint64_t step;
+        x->status = SMEM_OK;
+        for (uint64_t done = 0; done < x->size && x->status == SMEM_OK; done += step) {
+            uint64_t left = x->size - done;
+            step = left < RUN_BYTES_MAX ? left : RUN_BYTES_MAX;
+            x->status = host->copy_checked(host->arg, x, done, to + done, from + done, step);
+            if ((x->status || left > step) && !still_valid(lane, src, dst)) {
+                return false;
+            }
+        }
+        if (x->status) {
+            keep_first(lane, x->status);
+        }
+    }
+    return still_valid(lane, src, dst);
+}
+
+static int first_status(const struct mf_xfer *v, uint32_t count)
+{
+    uint32_t i = 0;
+    while (i < count - 1 && v[i].status == SMEM_OK) {
+        i++;
+    }
+    return v[i].status;
+}
+
+/* Is it memory of a peer that is reached without a mapping? */
+static inline bool is_unmapped(const struct mf_segment *segment)
+{
+    return segment && !segment->host && segment->desc.kind == MF_KIND_DRAM &&
+           fence_of(segment)->there;
+}
+
+/* Queued for wait: the owner of the target is asked, or two steps are needed. */
+static int queue_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count, bool staged)
+{
+    int rc = staged ? mf_direct_vm_stage(lane->d, &lane->vm, v, count)
+                    : mf_direct_vm_put(lane->d, &lane->vm, v, count);
+    return rc ? keep_first(lane, rc) : SMEM_OK;
+}
+
+/* Out of a segment that is not mapped here, under the fence of every copy. */
+static int get_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count, uint64_t bytes)
+{
+    const struct mf_direct_seg *src = fence_of(v->src_seg);
+    const struct mf_direct_seg *dst = fence_of(v->dst_seg);
+    int rc = SMEM_OK;
+    bool ok = enter(lane, src, dst);
+    if (ok && bytes <= RUN_BYTES_MAX) {
+        rc = mf_direct_vm_get(lane->d, v, count);
+        ok = still_valid(lane, src, dst);
+    }
+    for (uint64_t done = 0; ok && rc == SMEM_OK && bytes > RUN_BYTES_MAX && done < v->size;) {
+        struct mf_xfer part = *v;
+        uint64_t left = v->size - done;
+        part.src += done;
+        part.dst += done;
+        part.size = left < RUN_BYTES_MAX ? left : RUN_BYTES_MAX;
+        rc = mf_direct_vm_get(lane->d, &part, 1);
+        v->status = part.status;
+        done += part.size;
+        ok = still_valid(lane, src, dst);
+    }
+    leave(lane);
+    if (!ok) {
+        return fail_run(lane, v, count, explain_refusal(lane, v));
+    }
+    return rc ? keep_first(lane, rc) : SMEM_OK;
+}
+
+/* At least one end is not mapped in this process. */
+static __attribute__((cold)) int unmapped_run(struct mf_direct_lane *lane, struct mf_xfer *v,
+                                              uint32_t count, uint64_t bytes)
+{
+    bool from = is_unmapped(v->src_seg);
+    bool to = is_unmapped(v->dst_seg);
+    if (v->src_seg && !v->src_seg->host && !from) {
+        return fail_run(lane, v, count, unreachable(v->src_seg));
+    }
+    if (v->dst_seg && !v->dst_seg->host && !to) {
+        return fail_run(lane, v, count, unreachable(v->dst_seg));
+    }
+    return to ? queue_run(lane, v, count, from) : get_run(lane, v, count, bytes);
+}
+
 /* Copies of one run on this thread. The run is not empty. */
 static int host_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count, uint64_t bytes)
 {
     const struct mf_direct_seg *src = fence_of(v->src_seg);
     const struct mf_direct_seg *dst = fence_of(v->dst_seg);
     if (__builtin_expect((src && !v->src_seg->host) || (dst && !v->dst_seg->host), 0)) {
-        return fail_run(lane, v, count,
-                        unreachable(src && !v->src_seg->host ? v->src_seg : v->dst_seg));
+        return unmapped_run(lane, v, count, bytes);
     }
     bool named = bytes >= NAMED_BYTES;
     if (named) {
@@ -247,7 +310,9 @@ static int host_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t cou
     }
     bool ok = enter(lane, src, dst);
     if (__builtin_expect(ok, 1)) {
-        if (bytes > RUN_BYTES_MAX) {
+        if (__builtin_expect(lane->checked, 0)) {
+            ok = copy_checked(lane, v, count, src, dst);
+        } else if (bytes > RUN_BYTES_MAX) {
             ok = copy_long(lane, v, src, dst);
         } else {
             bool bulk = count > 1 && bytes >= BULK_BYTES;
@@ -264,6 +329,9 @@ static int host_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t cou
     }
     if (__builtin_expect(!ok, 0)) {
         return fail_run(lane, v, count, explain_refusal(lane, v));
+    }
+    if (__builtin_expect(lane->checked, 0)) {
+        return first_status(v, count);
     }
     for (uint32_t i = 0; i < count; i++) {
         v[i].status = SMEM_OK;
@@ -441,6 +509,9 @@ static int queue_copies(const struct mf_direct_lane *lane, const struct mf_devic
 static int device_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t count)
 {
     struct mf_device_copy_desc list[RUN_COUNT_MAX];
+    if (is_unmapped(v->src_seg) || is_unmapped(v->dst_seg)) {
+        return queue_run(lane, v, count, true);
+    }
     int rc = enter_device(lane, v);
     if (rc == SMEM_OK && v->src_seg && !device_end(v->src_seg, v->src)) {
         rc = unreachable(v->src_seg);
@@ -467,7 +538,8 @@ static int device_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t c
 
 static inline bool on_device(const struct mf_xfer *x)
 {
-    return x->flags || (x->src_seg && x->src_seg->desc.kind == MF_KIND_HBM) ||
+    return (x->flags & (MF_XFER_SRC_DEV | MF_XFER_DST_DEV)) ||
+           (x->src_seg && x->src_seg->desc.kind == MF_KIND_HBM) ||
            (x->dst_seg && x->dst_seg->desc.kind == MF_KIND_HBM);
 }
 
@@ -499,6 +571,9 @@ int mf_direct_post(void *arg, struct mf_xfer *v, uint32_t count)
         first = first ? first : rc;
         i += n;
     }
+    if (__builtin_expect(lane->vm != NULL, 0)) {
+        mf_direct_vm_kick(lane->vm);
+    }
     return first;
 }
 
@@ -515,7 +590,7 @@ int mf_direct_copy_small(void *arg, struct mf_segment *segment, uint64_t gva, vo
     if (__builtin_expect(ok, 1)) {
         void *dst = write ? there : local;
         const void *src = write ? local : there;
-        if (size > 8 || !copy_word(dst, src, size)) {
+        if (size > 8 || !mf_direct_copy_word(dst, src, size)) {
             memcpy(dst, src, size);
         }
         ok = still_valid(lane, seg, NULL);
@@ -524,12 +599,73 @@ int mf_direct_copy_small(void *arg, struct mf_segment *segment, uint64_t gva, vo
     return ok ? SMEM_OK : SMEM_NOT_CONNECTED;
 }
 
+/* ---- for many.c ---- */
+
+bool mf_direct_lane_plain(const struct mf_direct_lane *lane)
+{
+    return !lane->checked;
+}
+
+const struct mf_transport_host *mf_direct_lane_host(const struct mf_direct_lane *lane)
+{
+    return lane->d->host;
+}
+
+bool mf_direct_run_enter(const struct mf_direct_lane *lane, const struct mf_segment *src,
+                         const struct mf_segment *dst)
+{
+    return enter(lane, fence_of(src), fence_of(dst));
+}
+
+bool mf_direct_run_valid(const struct mf_direct_lane *lane, const struct mf_segment *src,
+                         const struct mf_segment *dst)
+{
+    return still_valid(lane, fence_of(src), fence_of(dst));
+}
+
+void mf_direct_run_leave(const struct mf_direct_lane *lane)
+{
+    leave(lane);
+}
+
+void mf_direct_run_name(const struct mf_direct_lane *lane, bool named)
+{
+    atomic_store_explicit(&lane->line->tid, named ? (uint32_t)syscall(SYS_gettid) : 0,
+                          memory_order_relaxed);
+}
+
+int mf_direct_run_refused(const struct mf_direct_lane *lane, struct mf_segment *src,
+                          struct mf_segment *dst)
+{
+    struct mf_xfer x = {.src_seg = src, .dst_seg = dst};
+    return explain_refusal(lane, &x);
+}
+
+/* Everything has its final status but what is staged. */
+static void settle(struct mf_direct_lane *lane, uint64_t deadline_ns)
+{
+    (void)flush(lane, deadline_ns);
+    int rc = mf_direct_vm_wait(lane->vm, deadline_ns);
+    if (rc) {
+        keep_first(lane, rc);
+    }
+}
+
+/* One of the two steps of a staged copy. */
+static int half(void *arg, struct mf_xfer *x, uint64_t deadline_ns)
+{
+    (void)mf_direct_post(arg, x, 1); /* the status says it */
+    settle(arg, deadline_ns);
+    return x->status;
+}
+
 int mf_direct_wait(void *arg, uint64_t deadline_ns)
 {
     struct mf_direct_lane *lane = arg;
     atomic_thread_fence(
         memory_order_acq_rel); /* what was posted before is seen before what follows */
-    (void)flush(lane, deadline_ns);
+    settle(lane, deadline_ns);
+    mf_direct_vm_run_staged(lane->vm, lane, half, deadline_ns);
     if (__builtin_expect(lane->first.code == SMEM_OK, 1)) {
         return SMEM_OK;
     }
@@ -548,6 +684,7 @@ int mf_direct_lane_open(void *tp, void **out)
     }
     lane->d = d;
     lane->incarnation = d->host->incarnation;
+    lane->checked = d->host->copy_checked != NULL;
     int rc = line_take(d, lane);
     if (rc) {
         mf_free(lane);
@@ -555,6 +692,11 @@ int mf_direct_lane_open(void *tp, void **out)
     }
     *out = lane;
     return SMEM_OK;
+}
+
+struct mf_direct_line *mf_direct_lane_line(void *lane)
+{
+    return ((struct mf_direct_lane *)lane)->line;
 }
 
 void mf_direct_lane_close(void *tp, void *arg)
@@ -565,6 +707,7 @@ void mf_direct_lane_close(void *tp, void *arg)
         return;
     }
     (void)flush(lane, mf_direct_now(d) + FLUSH_NS);
+    mf_direct_vm_lane_close(lane->vm);
     if (lane->stream) {
         d->host->device->stream_destroy(d->host->device_impl, lane->stream);
     }

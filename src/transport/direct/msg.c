@@ -10,8 +10,9 @@
 #include "base/limits.h"
 
 #define MSG_MAGIC   0x4d46444du
-#define MSG_VERSION 1u
+#define MSG_VERSION 2u
 #define SEG_HAS_FD  1u
+#define SEG_KEEP    2u
 
 struct cursor {
     uint8_t *at;
@@ -46,7 +47,8 @@ static void put_segment(struct cursor *out, const struct mf_direct_msg_seg *seg)
     put(out, desc->index, 4);
     put(out, desc->kind, 4);
     put(out, seg->fd_offset, 8);
-    put(out, seg->has_fd ? SEG_HAS_FD : 0, 4);
+    put(out, seg->host, 8);
+    put(out, (seg->has_fd ? SEG_HAS_FD : 0) | (seg->keep ? SEG_KEEP : 0), 4);
     put(out, 0, 4);
 }
 
@@ -63,12 +65,15 @@ static int get_segment(const uint8_t **in, const struct mf_direct_msg *msg,
     desc->index = (uint32_t)get(in, 4);
     desc->kind = (uint32_t)get(in, 4);
     seg->fd_offset = get(in, 8);
+    seg->host = get(in, 8);
     uint32_t flags = (uint32_t)get(in, 4);
     uint32_t reserved = (uint32_t)get(in, 4);
     seg->has_fd = (flags & SEG_HAS_FD) != 0;
+    seg->keep = (flags & SEG_KEEP) != 0;
     if (desc->size == 0 || desc->gva + desc->size < desc->gva || desc->epoch == 0 ||
         desc->index >= MF_SEGMENTS_MAX || desc->kind >= MF_KIND_COUNT ||
-        seg->fd_offset + desc->size < seg->fd_offset || (flags & ~SEG_HAS_FD) || reserved) {
+        seg->fd_offset + desc->size < seg->fd_offset || seg->host + desc->size < seg->host ||
+        (flags & ~(SEG_HAS_FD | SEG_KEEP)) || reserved) {
         return mf_err(SMEM_INVALID_PARAM, "message: segment %u of kind %u is malformed",
                       desc->index, desc->kind);
     }
@@ -93,6 +98,8 @@ size_t mf_direct_msg_encode(const struct mf_direct_msg *msg, uint8_t *buf)
     put(&out, msg->world_id, 8);
     put(&out, msg->incarnation, 8);
     put(&out, msg->to, 8);
+    memcpy(out.at, msg->token, MF_DIRECT_MSG_TOKEN);
+    out.at += MF_DIRECT_MSG_TOKEN;
     put(&out, (uint32_t)msg->code, 4);
     put(&out, msg->flags, 4);
     put(&out, msg->count, 4);
@@ -107,13 +114,14 @@ size_t mf_direct_msg_encode(const struct mf_direct_msg *msg, uint8_t *buf)
 /* What must hold between the fields of the head. */
 static int check_head(const struct mf_direct_msg *msg, size_t text_len, size_t len)
 {
-    bool known = msg->type >= MF_DIRECT_HELLO && msg->type <= MF_DIRECT_REFUSE;
+    bool known = msg->type >= MF_DIRECT_HELLO && msg->type <= MF_DIRECT_PULL;
     bool carries = msg->type <= MF_DIRECT_MORE;
     bool refuses = msg->type == MF_DIRECT_REFUSE;
     if (!known || msg->rank >= MF_WORLD_MAX || msg->pool >= MF_POOLS_MAX || msg->incarnation == 0 ||
         msg->count > MF_DIRECT_MSG_SEGMENTS || text_len > MF_DIRECT_MSG_TEXT ||
-        (msg->flags & ~MF_DIRECT_LAST) || (!carries && (msg->count || msg->flags)) ||
-        (!refuses && (msg->code || text_len)) || (refuses && msg->code >= 0) ||
+        (msg->flags & ~(MF_DIRECT_LAST | MF_DIRECT_READS)) ||
+        (!carries && (msg->count || msg->flags)) || (!refuses && (msg->code || text_len)) ||
+        (refuses && msg->code >= 0) ||
         len != MF_DIRECT_MSG_HEAD + msg->count * MF_DIRECT_MSG_SEG + text_len) {
         return mf_err(SMEM_INVALID_PARAM,
                       "message: %zu bytes, type %u, rank %u, pool %u, %u segments: malformed", len,
@@ -142,6 +150,8 @@ int mf_direct_msg_decode(const uint8_t *buf, size_t len, struct mf_direct_msg *m
     msg->world_id = get(&in, 8);
     msg->incarnation = get(&in, 8);
     msg->to = get(&in, 8);
+    memcpy(msg->token, in, MF_DIRECT_MSG_TOKEN);
+    in += MF_DIRECT_MSG_TOKEN;
     msg->code = (int32_t)(uint32_t)get(&in, 4);
     msg->flags = (uint32_t)get(&in, 4);
     msg->count = (uint32_t)get(&in, 4);

@@ -13,8 +13,9 @@
 
 #define MF_DIRECT_MSG_SEGMENTS 32u
 #define MF_DIRECT_MSG_TEXT     255u
-#define MF_DIRECT_MSG_HEAD     56u
-#define MF_DIRECT_MSG_SEG      64u
+#define MF_DIRECT_MSG_TOKEN    16u
+#define MF_DIRECT_MSG_HEAD     72u
+#define MF_DIRECT_MSG_SEG      72u
 #define MF_DIRECT_MSG_MAX \
     (MF_DIRECT_MSG_HEAD + MF_DIRECT_MSG_SEGMENTS * MF_DIRECT_MSG_SEG + MF_DIRECT_MSG_TEXT)
 /* Descriptors of one message: the control page and one for each segment. */
@@ -29,14 +30,20 @@ enum mf_direct_msg_type {
     MF_DIRECT_MORE = 4,   /* answer to NEXT */
     MF_DIRECT_AGAIN = 5,  /* nothing was taken: send the same again a little later */
     MF_DIRECT_REFUSE = 6, /* code and text say why; the conversation is over */
+    MF_DIRECT_PULL = 7,   /* a client: what follows on this connection are requests of vm_msg.h */
 };
 
-enum { MF_DIRECT_LAST = 1u }; /* flag: the sender has no further segments */
+enum {
+    MF_DIRECT_LAST = 1u,  /* flag: the sender has no further segments */
+    MF_DIRECT_READS = 2u, /* flag: the sender's kernel lets it read the receiver's memory */
+};
 
 struct mf_direct_msg_seg {
     struct mf_segment_desc desc;
     uint64_t fd_offset;
+    uint64_t host; /* where its owner's CPU reaches it; 0: it does not */
     bool has_fd;
+    bool keep; /* the user's memory: its pages are never given back */
 };
 
 struct mf_direct_msg {
@@ -45,9 +52,10 @@ struct mf_direct_msg {
     uint32_t rank; /* of the sender */
     uint32_t pool;
     uint64_t world_id;
-    uint64_t incarnation; /* of the sender */
-    uint64_t to;          /* incarnation that it is meant for */
-    int32_t code;         /* REFUSE: a SMEM_* code */
+    uint64_t incarnation;               /* of the sender */
+    uint64_t to;                        /* incarnation that it is meant for */
+    uint8_t token[MF_DIRECT_MSG_TOKEN]; /* of the sender's socket */
+    int32_t code;                       /* REFUSE: a SMEM_* code */
     uint32_t count;
     struct mf_direct_msg_seg segs[MF_DIRECT_MSG_SEGMENTS];
     char text[MF_DIRECT_MSG_TEXT + 1]; /* REFUSE */

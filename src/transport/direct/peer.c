@@ -20,11 +20,11 @@
 #include "base/alloc.h"
 #include "gva/space.h"
 #include "transport/direct/internal.h"
+#include "transport/direct/vm.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
-#define SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 int mf_direct_left_ms(const struct mf_direct *d, uint64_t deadline_ns)
 {
@@ -107,6 +107,7 @@ static void *begin_finish_locked(struct mf_direct_peer *peer)
     peer->dead = true;
     peer->refs++;
     peer->d->endings++;
+    mf_direct_vm_wake_locked(peer->d);
     return watch;
 }
 
@@ -314,7 +315,9 @@ int mf_direct_peer_meet(struct mf_direct *d, const struct mf_direct_msg *hello, 
                                     .pid = pid,
                                     .pidfd = -1,
                                     .control = control,
+                                    .vm_errno = mf_direct_vm_ask(d, pid),
                                     .refs = 1};
+    memcpy(peer->token, hello->token, sizeof(peer->token));
     rc = open_pidfd(sock, control, pid, &peer->pidfd);
     if (rc) {
         peer_free(peer);
@@ -355,10 +358,10 @@ static int check_memfd(const struct mf_direct_seg *seg, int fd)
     const struct mf_segment_desc *desc = &seg->seg.desc;
     struct stat st;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SIZE_SEALS) != SIZE_SEALS) {
+    if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
         return mf_err(SMEM_NOT_CONNECTED,
                       "segment %u of rank %u in pool %u: its descriptor is not sealed against "
-                      "shrinking and growing: make it with memfd_create and seal it",
+                      "shrinking: make it with memfd_create and seal it",
                       desc->index, desc->owner, desc->pool);
     }
     if (fstat(fd, &st) != 0 || st.st_size < 0 ||
@@ -379,7 +382,7 @@ static int map_dram(struct mf_direct *d, struct mf_direct_seg *seg, int fd, uint
         return rc;
     }
     struct statfs fs;
-    seg->huge = fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC;
+    seg->keep |= fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC;
     rc = mf_space_map(place, seg->seg.desc.size, fd, seg->fd_offset);
     if (rc) {
         d->host->unplace(d->host->arg, &seg->seg.desc, 0);
@@ -435,9 +438,12 @@ static int learn_one(struct mf_direct *d, struct mf_direct_peer *peer,
     seg->fence = peer->control->needs_fence || d->control->needs_fence;
     seg->fd = -1;
     seg->fd_offset = told->fd_offset;
+    seg->keep = told->keep;
+    seg->there = peer->vm_errno == 0 && peer->reads_us ? told->host : 0;
     seg->peer = peer;
     int rc = d->host->place(d->host->arg, desc, &place);
-    if (rc == SMEM_OK && place && fd >= 0) {
+    bool unmapped = mf_direct_vm_instead(d, peer, told);
+    if (rc == SMEM_OK && place && fd >= 0 && !unmapped) {
         rc = desc->kind == MF_KIND_DRAM ? map_dram(d, seg, fd, place) : map_hbm(d, seg, fd, place);
     }
     if (rc) {
@@ -496,6 +502,9 @@ int mf_direct_peer_learn(struct mf_direct *d, struct mf_direct_peer *peer,
     int rc = SMEM_OK;
     uint32_t next_fd = 0;
     *again = false;
+    if (msg->type == MF_DIRECT_HELLO || msg->type == MF_DIRECT_WELCOME) {
+        peer->reads_us = (msg->flags & MF_DIRECT_READS) != 0;
+    }
     for (uint32_t i = 0; rc == SMEM_OK && i < msg->count; i++) {
         const struct mf_direct_msg_seg *told = &msg->segs[i];
         int fd = told->has_fd ? fds[next_fd++] : -1;
@@ -532,6 +541,7 @@ void mf_direct_msg_init(const struct mf_direct *d, enum mf_direct_msg_type type,
     msg->world_id = d->host->world_id;
     msg->incarnation = d->host->incarnation;
     msg->to = to;
+    memcpy(msg->token, d->token, sizeof(msg->token));
 }
 
 int mf_direct_tell(struct mf_direct *d, int sock, struct mf_direct_msg *msg, uint32_t *from,
@@ -556,14 +566,18 @@ int mf_direct_tell(struct mf_direct *d, int sock, struct mf_direct_msg *msg, uin
             more = true;
             break;
         }
-        msg->segs[msg->count++] = (struct mf_direct_msg_seg){
-            .desc = *desc, .fd_offset = seg->fd_offset, .has_fd = seg->fd >= 0};
+        msg->segs[msg->count++] =
+            (struct mf_direct_msg_seg){.desc = *desc,
+                                       .fd_offset = seg->fd_offset,
+                                       .host = desc->kind == MF_KIND_DRAM ? seg->own->host : 0,
+                                       .has_fd = seg->fd >= 0,
+                                       .keep = seg->user_memory};
         if (seg->fd >= 0) {
             fds[fd_count++] = seg->fd;
         }
         next = desc->index + 1;
     }
-    msg->flags = more ? 0 : MF_DIRECT_LAST;
+    msg->flags = (msg->flags & MF_DIRECT_READS) | (more ? 0 : MF_DIRECT_LAST);
     int rc = mf_direct_send(sock, msg, fds, fd_count);
     mf_mutex_unlock(&d->lock);
     if (rc == SMEM_OK) {

@@ -80,13 +80,13 @@ static void *move_away(uint64_t addr, uint64_t size)
     return moved;
 }
 
-/* Huge pages are not punched: who loads from such a hole when no huge page is left gets SIGBUS.
- * They are free when the last process has taken the mapping away. */
+/* Memory of the user is his. Huge pages are not punched: who loads from such a hole when no huge
+ * page is left gets SIGBUS. They are free when the last process has taken the mapping away. */
 static void take_down_dram(struct mf_direct *d, struct mf_direct_seg *seg, bool dead)
 {
     uint64_t addr = seg->seg.host;
     uint64_t size = seg->seg.desc.size;
-    bool punch = dead && !seg->huge;
+    bool punch = dead && !seg->keep;
     if (punch) {
         seg->moved = move_away(addr, size);
         seg->punch = true;
@@ -133,7 +133,9 @@ void mf_direct_take_down(struct mf_direct *d, struct mf_direct_seg *seg, bool de
         mf_direct_barrier();
         seg->busy = !mf_direct_control_clear_of(d->control, seg->hazard);
     }
-    if (!seg->mem && !seg->moved && !seg->busy) {
+    /* Of a dead peer that is not mapped, its descriptor: the thread frees it soon. */
+    bool unmapped = dead && !seg->placed && seg->there;
+    if (!seg->mem && !seg->moved && !seg->busy && !unmapped) {
         mf_direct_bury(d, seg);
         return;
     }

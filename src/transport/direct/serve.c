@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "transport/direct/internal.h"
+#include "transport/direct/vm.h"
 
 #define CONNS_MAX       256u
 #define CONN_MAX_NS     (5ull * 1000000000ull)
@@ -129,7 +130,27 @@ static int answer(struct mf_direct_conn *conn, const struct mf_direct_msg *msg, 
     }
     mf_direct_msg_init(d, hello ? MF_DIRECT_WELCOME : MF_DIRECT_MORE, msg->pool, msg->incarnation,
                        &reply);
+    reply.flags = hello && conn->peer->vm_errno == 0 ? MF_DIRECT_READS : 0;
     return mf_direct_tell(d, conn->fd, &reply, &conn->from, hello ? d->control_fd : -1);
+}
+
+/* The peer wants to be served by another thread. */
+static void hand_over(struct mf_direct_conn *conn, const struct mf_direct_msg *msg)
+{
+    struct mf_direct *d = conn->d;
+    if (!conn_unlink(conn)) {
+        return; /* stop() has it */
+    }
+    d->host->unwatch_fd(d->host->arg, conn->watch);
+    conn->watch = NULL;
+    int rc = mf_direct_vm_adopt(d, msg, conn->fd);
+    if (rc) {
+        refuse(conn, rc, msg->pool, msg->incarnation);
+        warn(d, "a process of this host is refused");
+    } else {
+        conn->fd = -1;
+    }
+    conn_free(conn);
 }
 
 static void on_message(void *arg)
@@ -144,6 +165,10 @@ static void on_message(void *arg)
         return;
     }
     bool over = rc == SMEM_NOT_CONNECTED;
+    if (rc == SMEM_OK && msg.type == MF_DIRECT_PULL) {
+        hand_over(conn, &msg);
+        return;
+    }
     if (rc == SMEM_OK) {
         rc = answer(conn, &msg, fds);
         for (uint32_t i = 0; i < fd_count; i++) {

@@ -74,6 +74,7 @@ int mf_direct_publish(void *tp, const struct mf_publish *pub)
     own->own = segment;
     own->fd = pub->fd;
     own->fd_offset = pub->fd_offset;
+    own->user_memory = (pub->flags & MF_PUBLISH_KEEP) != 0;
     own->next = *at;
     *at = own;
     atomic_store_explicit(&d->control->epochs[index], desc->epoch, memory_order_release);

@@ -72,6 +72,9 @@ def check_paths():
             expect(line["batch"] == batch and line["count"] == 3, f"as asked: {line}", done)
             expect(line["device"].startswith("sim"), f"the device: {line}", done)
     expect("emulated" in done.stderr, "the emulated device is announced", done)
+    done = bench("--json", "-t", "all", "-s", "100000", *TINY, env={"MF_COPY_CHECKSUM": "on"})
+    expect(done.returncode == 0 and len(lines_of(done)) == len(PATHS), "with checksums", done)
+    expect(all(line["wrong_bytes"] == 0 for line in lines_of(done)), "and right bytes", done)
     done = bench("-s", "64K", *TINY, "--device", "none")
     expect(done.returncode == 0 and "device paths are left out" in done.stderr, "host only", done)
     for word in "Type", "NPU", "Rank", "TotalSize(KB)", "BW(GB/s)", "WrongBytes(B)", "H2RH", "RH2H":
@@ -103,6 +106,11 @@ def check_cases():
                  "--verify", "16M", "--pairs", "1", "--count", "1")
     expect(done.returncode == 1 and all(line["wrong_bytes"] > 0 for line in lines_of(done)),
            "a fault in the cases is seen", done)
+    done = bench("--json", "-t", "h2rh", "-s", "64K", "--case", "checksum", *TINY)
+    expect(done.returncode == 0, "checksums in a world of their own", done)
+    expect([line.get("case") for line in lines_of(done)] == [None, "checksum", "checksum"],
+           "the path, then the case", done)
+    expect(all(line["wrong_bytes"] == 0 for line in lines_of(done)), "checksums: right bytes", done)
     done = bench("--json", "--case", "create", "--create", "16M", "--pairs", "2")
     expect(done.returncode == 0 and lines_of(done)[0]["bytes"] == 16 << 20, "create", done)
     done = bench("--json", "--case", "join", "--join-ranks", "4", "--idle", "0.2")

@@ -12,6 +12,14 @@ int case_122(struct world *world, uint64_t *wrong);
 int case_small(struct world *world, uint64_t *wrong);
 int case_lat8(struct world *world, uint64_t *wrong);
 int case_plan(struct world *world, uint64_t *wrong);
+int case_translated(struct world *world, uint64_t *wrong);
+int case_trace(struct world *world, uint64_t *wrong);
+int case_prepared(struct world *world, uint64_t *wrong);
+int case_request(struct world *world, uint64_t *wrong);
+/* In a world with checksums. */
+int case_checksum(struct world *world, uint64_t *wrong);
+/* In a world that does not map peers. */
+int case_vm(struct world *world, uint64_t *wrong);
 
 /* With processes of their own; called before this process has threads. @return 0, or -1 */
 int case_create(const struct bench_cfg *cfg);

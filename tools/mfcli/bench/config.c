@@ -24,8 +24,10 @@ const struct bench_path bench_paths[PATH_COUNT] = {
 };
 
 const char *const bench_case_names[CASE_COUNT + 1] = {
-    [CASE_122] = "122",   [CASE_SMALL] = "small",   [CASE_LAT8] = "lat8",
-    [CASE_PLAN] = "plan", [CASE_CREATE] = "create", [CASE_JOIN] = "join",
+    [CASE_122] = "122",           [CASE_SMALL] = "small",           [CASE_LAT8] = "lat8",
+    [CASE_PLAN] = "plan",         [CASE_CREATE] = "create",         [CASE_JOIN] = "join",
+    [CASE_CHECKSUM] = "checksum", [CASE_TRANSLATED] = "translated", [CASE_TRACE] = "trace",
+    [CASE_PREPARED] = "prepared", [CASE_REQUEST] = "request",       [CASE_VM] = "vm",
 };
 
 const char *const bench_transport_names[] = {"direct", NULL};

@@ -51,6 +51,12 @@ enum bench_case {
     CASE_PLAN,
     CASE_CREATE,
     CASE_JOIN,
+    CASE_CHECKSUM,
+    CASE_TRANSLATED,
+    CASE_TRACE,
+    CASE_PREPARED,
+    CASE_REQUEST,
+    CASE_VM,
     CASE_COUNT,
 };
 

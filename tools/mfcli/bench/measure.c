@@ -185,10 +185,22 @@ static double run_memcpy_on_device(void *arg)
     return run->base_s;
 }
 
+/* Where memcpy reaches the place; this rank's own where a peer's is not mapped. */
+static uint64_t base_address(const struct world *world, const struct place *place)
+{
+    struct place own = world_place(world, place->kind, world->rank);
+    const uint8_t *there = world_cpu_address(world, place);
+
+    if (!there && place->kind == PLACE_DRAM) {
+        there = world_cpu_address(world, &own);
+    }
+    return (uint64_t)(uintptr_t)there;
+}
+
 static stats_run_fn choose_baseline(struct run *run, const char **name)
 {
-    run->base_src = (uint64_t)(uintptr_t)world_cpu_address(run->world, &run->src);
-    run->base_dst = (uint64_t)(uintptr_t)world_cpu_address(run->world, &run->dst);
+    run->base_src = base_address(run->world, &run->src);
+    run->base_dst = base_address(run->world, &run->dst);
     if (run->what->base_is_ours) {
         *name = "single copies";
         return run_base_ours;

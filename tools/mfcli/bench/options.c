@@ -144,7 +144,8 @@ static size_t what_options(struct bench_args *args, struct arg_option *out)
          .type = ARG_TEXT,
          .metavar = "LIST",
          .value = &args->cases,
-         .help = "all, or some of 122,small,lat8,plan,create,join (docs/performance.md)"},
+         .help = "all, or some of 122,small,lat8,plan,create,join,checksum,translated,trace,"
+                 "prepared,request,vm (docs/performance.md)"},
         {.name = "all", .type = ARG_FLAG, .value = &args->all, .help = "all paths and all cases"},
         {.name = "figures",
          .type = ARG_FLAG,
@@ -266,6 +267,16 @@ static size_t how_options(struct bench_args *args, struct arg_option *out)
          .type = ARG_FLAG,
          .value = &args->launched,
          .help = "a rank of this command's own world",
+         .hidden = true},
+        {.name = "checked",
+         .type = ARG_FLAG,
+         .value = &args->checked,
+         .help = "a rank of this command's world with checksums",
+         .hidden = true},
+        {.name = "unmapped",
+         .type = ARG_FLAG,
+         .value = &args->unmapped,
+         .help = "a rank of this command's world without mappings of peers",
          .hidden = true},
     };
 

@@ -11,6 +11,8 @@ struct bench_args {
     uint64_t verify;
     bool all;
     bool launched; /* by this command: what there was to decide is decided */
+    bool checked;  /* launched for the cases with checksums alone */
+    bool unmapped; /* launched for the cases without mappings alone */
 };
 
 /**

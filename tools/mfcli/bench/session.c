@@ -20,7 +20,8 @@ struct session {
 static uint64_t steps(const struct bench_cfg *cfg)
 {
     return (uint64_t)__builtin_popcount(cfg->paths) * cfg->size_count +
-           (uint64_t)__builtin_popcount(cfg->cases & SESSION_CASES);
+           (uint64_t)__builtin_popcount(cfg->cases &
+                                        (SESSION_CASES | CHECKED_CASES | UNMAPPED_CASES));
 }
 
 static void step(struct session *session)
@@ -69,6 +70,12 @@ static int run_cases(struct session *session)
         [CASE_SMALL] = case_small,
         [CASE_LAT8] = case_lat8,
         [CASE_PLAN] = case_plan,
+        [CASE_TRANSLATED] = case_translated,
+        [CASE_TRACE] = case_trace,
+        [CASE_PREPARED] = case_prepared,
+        [CASE_REQUEST] = case_request,
+        [CASE_CHECKSUM] = case_checksum,
+        [CASE_VM] = case_vm,
     };
 
     for (uint32_t i = 0; i < CASE_COUNT; i++) {

@@ -195,7 +195,11 @@ static int join(struct world *world, uint32_t ordinal)
         return world_error(world, "create the pool");
     }
     struct place dram = world_place(world, PLACE_DRAM, world->rank);
-    world->control = (struct control *)(void *)((uint8_t *)(uintptr_t)dram.base + world->bytes);
+    uint8_t *here = world_cpu_address(world, &dram); /* own memory is reached before the join */
+    if (!here) {
+        return world_error(world, "reach this rank's part of the pool");
+    }
+    world->control = (struct control *)(void *)(here + world->bytes);
     return smem_bm_join(world->pool, 0) ? world_error(world, "join") : 0;
 }
 
