@@ -8,6 +8,7 @@ import pytest
 from cluster import MIB, NOT_CONNECTED, now, report
 
 SESSION_S = 1.5
+PATIENCE_S = 1  # with a machine that runs other tests as well
 LARGE = 64 * MIB
 
 
@@ -25,7 +26,7 @@ def store(cluster, short_session):
 def until_dead(rank, victim, stopped_at):
     seen = rank.call(f"until {victim} 5000 every=2000").fails(NOT_CONNECTED, f"rank {victim}")
     took = seen.at - stopped_at
-    assert took < SESSION_S + 1, seen
+    assert took < SESSION_S + 1 + PATIENCE_S, seen
     return took
 
 
