@@ -99,6 +99,22 @@ static void *worker_main(void *arg)
     }
 }
 
+struct mf_batch mf_batch_keep(const struct mf_batch *batch, void *memory)
+{
+    size_t pointers = batch->count * sizeof(void *);
+    uint64_t *size = memory;
+    void **src = (void **)(size + batch->count);
+    void **dst = src + batch->count;
+    struct mf_batch kept = *batch;
+    memcpy(size, batch->size, batch->count * sizeof(*size));
+    memcpy(src, batch->src, pointers);
+    memcpy(dst, batch->dst, pointers);
+    kept.size = size;
+    kept.src = src;
+    kept.dst = dst;
+    return kept;
+}
+
 int mf_queue_create(const struct mf_env *env, uint32_t threads, mf_queue_run_fn run, void *arg,
                     struct mf_queue **out)
 {
@@ -174,31 +190,18 @@ int mf_queue_destroy(struct mf_queue *queue, uint64_t deadline_ns)
 
 static uint64_t job_bytes(const struct mf_batch *batch)
 {
-    return sizeof(struct job) + batch->count * (2 * sizeof(void *) + sizeof(uint64_t));
+    return sizeof(struct job) + mf_batch_room(batch->count);
 }
 
 /* One block with copies of the arrays. */
 static struct job *make_job(const struct mf_batch *batch, smem_bm_copy_type type)
 {
-    size_t pointers = batch->count * sizeof(void *);
-    size_t sizes = batch->count * sizeof(uint64_t);
     struct job *job = mf_alloc(job_bytes(batch), "asynchronous copy");
     if (!job) {
         return NULL;
     }
-    char *at = (char *)(job + 1);
-    memcpy(at, batch->size, sizes);
-    memcpy(at + sizes, batch->src, pointers);
-    memcpy(at + sizes + pointers, batch->dst, pointers);
     *job = (struct job){
-        .bytes = job_bytes(batch),
-        .type = type,
-        .batch = {.src = (void *const *)(at + sizes),
-                  .dst = (void *const *)(at + sizes + pointers),
-                  .size = (const uint64_t *)at,
-                  .count = batch->count,
-                  .results = batch->results},
-    };
+        .bytes = job_bytes(batch), .type = type, .batch = mf_batch_keep(batch, job + 1)};
     return job;
 }
 

@@ -15,27 +15,18 @@
 
 int mf_req_set_batch(struct mf_req *req, const struct mf_batch *batch, smem_bm_copy_type type)
 {
-    size_t pointers = batch->count * sizeof(void *);
-    size_t sizes = batch->count * sizeof(uint64_t);
-    req->memory_bytes = 2 * pointers + sizes + batch->count * sizeof(int32_t);
+    size_t arrays = mf_batch_room(batch->count);
+    req->memory_bytes = arrays + batch->count * sizeof(int32_t);
     char *memory = mf_alloc(req->memory_bytes, "request");
     if (!memory) {
         return SMEM_MALLOC_FAILED;
     }
-    memcpy(memory, batch->size, sizes);
-    memcpy(memory + sizes, batch->src, pointers);
-    memcpy(memory + sizes + pointers, batch->dst, pointers);
     req->memory = memory;
     req->type = type;
     req->count = batch->count;
     req->failed = 0;
-    req->batch = (struct mf_batch){
-        .size = (const uint64_t *)memory,
-        .src = (void *const *)(memory + sizes),
-        .dst = (void *const *)(memory + sizes + pointers),
-        .count = batch->count,
-        .results = (int32_t *)(memory + sizes + 2 * pointers),
-    };
+    req->batch = mf_batch_keep(batch, memory);
+    req->batch.results = (int32_t *)(void *)(memory + arrays);
     for (uint32_t i = 0; i < batch->count; i++) {
         req->batch.results[i] = SMEM_NOT_STARTED;
     }

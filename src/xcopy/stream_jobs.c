@@ -461,29 +461,18 @@ int mf_stream_jobs_take_failure(struct mf_stream_jobs *jobs)
 
 static uint64_t job_bytes(const struct mf_batch *batch)
 {
-    return sizeof(struct job) + batch->count * (2 * sizeof(void *) + sizeof(uint64_t));
+    return sizeof(struct job) + mf_batch_room(batch->count);
 }
 
 static struct job *make_job(const struct mf_batch *batch, smem_bm_copy_type type)
 {
-    size_t pointers = batch->count * sizeof(void *);
-    size_t sizes = batch->count * sizeof(uint64_t);
     struct job *job = mf_alloc(job_bytes(batch), "copy on a stream");
     if (!job) {
         return NULL;
     }
-    char *at = (char *)(job + 1);
-    memcpy(at, batch->size, sizes);
-    memcpy(at + sizes, batch->src, pointers);
-    memcpy(at + sizes + pointers, batch->dst, pointers);
     *job = (struct job){
-        .bytes = job_bytes(batch),
-        .type = type,
-        .batch = {.src = (void *const *)(at + sizes),
-                  .dst = (void *const *)(at + sizes + pointers),
-                  .size = (const uint64_t *)at,
-                  .count = batch->count},
-    };
+        .bytes = job_bytes(batch), .type = type, .batch = mf_batch_keep(batch, job + 1)};
+    job->batch.results = NULL;
     return job;
 }
 

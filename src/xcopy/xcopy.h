@@ -63,6 +63,15 @@ struct mf_batch {
     bool part;        /* of a larger batch: a failure's sentence does not count the elements */
 };
 
+/** Bytes that mf_batch_keep needs for the arrays of `count` elements. */
+static inline size_t mf_batch_room(uint32_t count)
+{
+    return count * (2 * sizeof(void *) + sizeof(uint64_t));
+}
+/** The batch over copies of its arrays (not of its results) in `memory`, which is aligned for a
+ * uint64_t. */
+struct mf_batch mf_batch_keep(const struct mf_batch *batch, void *memory);
+
 static inline uint64_t mf_batch_bytes(const struct mf_batch *batch)
 {
     uint64_t bytes = 0;
