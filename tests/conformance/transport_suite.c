@@ -162,6 +162,16 @@ static const struct mf_transport_ops *find_ops(const struct ts_rank *r, const st
     return &entry->ops;
 }
 
+/* The peer may have come to us at the same time: then what it told is just being entered. */
+static bool wait_for_segments(struct ts_rank *r, uint32_t rank, uint32_t count)
+{
+    for (int i = 0; i < 1000 && th_count(&r->th, rank) != count; i++) {
+        struct timespec pause = {0, 1000000};
+        nanosleep(&pause, NULL);
+    }
+    return th_count(&r->th, rank) == count;
+}
+
 static void meet(struct ts_rank *r, const struct suite *suite)
 {
     struct th_cfg cfg = {.ops = find_ops(r, suite), .rank = r->rank};
@@ -182,7 +192,7 @@ static void meet(struct ts_rank *r, const struct suite *suite)
     for (uint32_t to = 0; to < r->world; to++) {
         if (to != r->rank) {
             ts_attach(r, to);
-            TS_CHECK(r, th_count(&r->th, to) == 1u + (cfg.device != NULL));
+            TS_CHECK(r, wait_for_segments(r, to, 1u + (cfg.device != NULL)));
             if (suite->unmapped && th_find(&r->th, to, MF_KIND_DRAM, 0)->host != 0) {
                 ts_skip(r, "process_vm_readv is not allowed between these processes");
             }
