@@ -6,6 +6,13 @@
 #include "mf_torture.h"
 #include "xcopy/prepared.h"
 
+/* Of the property test; a sanitizer takes many times as long for each. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define LAYOUTS 10000u
+#else
+#define LAYOUTS 100000u
+#endif
+
 enum { SRC = MF_PREP_SRC, DST = MF_PREP_DST, SIDES = MF_PREP_SIDES };
 
 #define KIB 1024ull
@@ -292,7 +299,7 @@ static void test_prep_run__copies_what_a_plain_loop_copies(void **state)
         a.model[who] = calloc(1, LOCAL);
     }
     uint32_t layouts =
-        getenv("MF_TEST_LAYOUTS") ? (uint32_t)strtoul(getenv("MF_TEST_LAYOUTS"), NULL, 0) : 100000;
+        getenv("MF_TEST_LAYOUTS") ? (uint32_t)strtoul(getenv("MF_TEST_LAYOUTS"), NULL, 0) : LAYOUTS;
     for (uint32_t seed = 1; seed <= layouts; seed++) {
         one_layout(&a, seed);
     }
