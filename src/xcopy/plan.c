@@ -144,6 +144,74 @@ static inline void emit(struct builder *b, uint64_t src, uint64_t dst, uint64_t 
     b->open = b->apart ? NULL : x;
 }
 
+/* Emit the elements from i on, up to the first that does not lie in the current windows: its index.
+ * As emit, with everything that does not change in registers. */
+static uint32_t emit_run(struct builder *b, uint32_t i)
+{
+    struct mf_plan *plan = b->plan;
+    if (!b->group) {
+        return i;
+    }
+    const struct mf_window from = b->at[SRC]->w, to = b->at[DST]->w;
+    const uint32_t end = b->batch->count, flags = b->flags;
+    const uint32_t number = (uint32_t)(b->group - plan->groups);
+    const bool apart = b->apart;
+    void *const *srcs = b->batch->src, *const *dsts = b->batch->dst;
+    const uint64_t *sizes = b->batch->size;
+    struct mf_plan_group group = *b->group;
+    struct mf_xfer *v = plan->v, *x = b->open;
+    uint32_t *group_of = plan->group_of;
+    uint64_t *keys = plan->keys;
+    uint64_t bytes = 0, size = x ? x->size : 0, cookie = x ? x->cookie : 0;
+    uint64_t x_src = x ? x->src : 0, x_dst = x ? x->dst : 0;
+    uint32_t count = plan->count;
+    for (; i < end; i++) {
+        uint64_t src = (uintptr_t)srcs[i], dst = (uintptr_t)dsts[i], more = sizes[i];
+        if (!mf_window_holds(&from, src, more) || !mf_window_holds(&to, dst, more) ||
+            more - 1 >= MF_COPY_BYTES_MAX) {
+            break;
+        }
+        src += from.shift;
+        dst += to.shift;
+        if (mf_overlaps(src, dst, more)) {
+            break;
+        }
+        bytes += more;
+        if (x && x_src + size == src && x_dst + size == dst && more > 8 && size > 8 &&
+            !mf_overlaps(x_src, x_dst, size + more)) {
+            x->size = size += more;
+            x->cookie = cookie += 1ull << 32;
+            continue;
+        }
+        group_of[count] = number;
+        keys[count] = dst;
+        x = &v[count++];
+        cookie = 1ull << 32 | i;
+        size = more;
+        x_src = src;
+        x_dst = dst;
+        *x = (struct mf_xfer){.src_seg = from.seg,
+                              .dst_seg = to.seg,
+                              .src = src,
+                              .dst = dst,
+                              .size = more,
+                              .flags = flags,
+                              .status = MF_XFER_PENDING,
+                              .cookie = cookie};
+        group.descends |= dst < group.last_dst;
+        group.last_dst = dst;
+        group.min_dst = dst < group.min_dst ? dst : group.min_dst;
+        group.max_dst = dst > group.max_dst ? dst : group.max_dst;
+        x = apart ? NULL : x;
+    }
+    group.count += count - plan->count;
+    *b->group = group;
+    b->open = x;
+    plan->count = count;
+    plan->bytes += bytes;
+    return i;
+}
+
 /* The window around an address. What is no longer true of it, of the windows before, is forgotten.
  */
 static inline struct seen *look(struct builder *b, int side, uint64_t addr)
@@ -381,18 +449,7 @@ static int compile_pass(struct builder *b)
     memset(b->local, 0, sizeof(b->local));
     b->at[SRC] = &b->local[SRC];
     b->at[DST] = &b->local[DST];
-    for (uint32_t i = 0; i < batch->count; i++) {
-        uint64_t src = (uintptr_t)batch->src[i];
-        uint64_t dst = (uintptr_t)batch->dst[i];
-        uint64_t size = batch->size[i];
-        if (__builtin_expect(
-                b->group && mf_window_holds(&b->at[SRC]->w, src, size) &&
-                    mf_window_holds(&b->at[DST]->w, dst, size) && size - 1 < MF_COPY_BYTES_MAX &&
-                    !mf_overlaps(src + b->at[SRC]->w.shift, dst + b->at[DST]->w.shift, size),
-                1)) {
-            emit(b, src + b->at[SRC]->w.shift, dst + b->at[DST]->w.shift, size, i);
-            continue;
-        }
+    for (uint32_t i = emit_run(b, 0); i < batch->count; i = emit_run(b, i + 1)) {
         rc = add_elsewhere(b, i);
         if (rc) {
             return rc;

@@ -112,7 +112,8 @@ static int run_world(const struct bench_args *args, int argc, char **argv)
     char **words = cli_alloc((size_t)argc + WORDS_ADDED, sizeof(*words));
     char *working = cli_text("%" PRIu64, cfg->working_set);
     char *paths = join_names(cfg->paths, path_name);
-    char *cases = join_names(cfg->cases & SESSION_CASES, case_name);
+    uint32_t here = args->checked ? CHECKED_CASES : args->unmapped ? UNMAPPED_CASES : SESSION_CASES;
+    char *cases = join_names(cfg->cases & here, case_name);
     int used = 1, result = 0;
 
     words[used++] = argv[0];
