@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -42,7 +43,12 @@ bool mf_checksum_copy(void *copier, void *dst, const void *src, size_t size,
 {
     uint8_t *to = dst;
     const uint8_t *from = src;
+    uint64_t word = 0;
     bool good = true;
+    if (size <= sizeof(word)) { /* a word may be written while it is read: it is read once */
+        memcpy(&word, src, size);
+        from = (const uint8_t *)&word;
+    }
     for (size_t at = 0; at < size;) {
         size_t step = size - at < MF_CHECKSUM_CHUNK ? size - at : MF_CHECKSUM_CHUNK;
         fetch_for_write(to + at, step);

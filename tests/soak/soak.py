@@ -23,9 +23,7 @@ SILENT_S = 60       # a rank that says nothing for so long hangs
 GROWTH = {"fds": 40, "maps": 64, "threads": 2, "anon": 8192}
 
 
-# Not with checksums: the words by which owners name their lives are read while they are written, and
-# a checksum reports that.
-MODES = ({}, {}, {"MF_PEER_MAP": "never"}, {"MF_SIM_GRANT": "shift"})
+MODES = ({}, {"MF_COPY_CHECKSUM": "on"}, {"MF_PEER_MAP": "never"}, {"MF_SIM_GRANT": "shift"})
 
 
 class Failed(Exception):

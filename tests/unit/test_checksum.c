@@ -3,6 +3,8 @@
 // every mover's work is read back: transports that lie, devices that lie, staged ways, batches.
 #include "xcopy/checksum.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -131,6 +133,41 @@ static void test_copy__notices_a_source_that_changes(void **state)
     assert_true(mf_checksum_copy(w.copier, t.b + AREA / 2, t.a, AREA / 2, &bad));
     assert_memory_equal(t.b + AREA / 2, t.a, AREA / 2);
     twice_fini(&t);
+    world_fini(&w);
+}
+
+/* A word that is written while it is copied is no mismatch: it arrives as one of its values. */
+struct toggler {
+    _Alignas(8) _Atomic uint64_t word;
+    _Atomic bool stop;
+};
+
+static void *toggle_main(void *arg)
+{
+    struct toggler *t = arg;
+    while (!atomic_load(&t->stop)) {
+        atomic_fetch_xor(&t->word, UINT64_MAX);
+    }
+    return NULL;
+}
+
+static void test_copy__a_word_that_is_written_meanwhile_is_read_once(void **state)
+{
+    (void)state;
+    struct world w;
+    struct toggler t = {.word = 0x0123456789abcdefull};
+    pthread_t thread;
+    world_init(&w, 2, 0, 2 * MIB);
+    assert_int_equal(pthread_create(&thread, NULL, toggle_main, &t), 0);
+    for (int i = 0; i < 300000; i++) {
+        struct mf_checksum_bad bad;
+        uint64_t got = 0;
+        bool good = mf_checksum_copy(w.copier, &got, (const void *)&t.word, sizeof(got), &bad);
+        assert_true(good);
+        assert_true(got == 0x0123456789abcdefull || got == ~0x0123456789abcdefull);
+    }
+    atomic_store(&t.stop, true);
+    pthread_join(thread, NULL);
     world_fini(&w);
 }
 
@@ -502,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_checksum__every_bit_counts),
         cmocka_unit_test(test_copy__moves_all_and_nothing_else),
         cmocka_unit_test(test_copy__notices_a_source_that_changes),
+        cmocka_unit_test(test_copy__a_word_that_is_written_meanwhile_is_read_once),
         cmocka_unit_test(test_local__mismatch_names_both_addresses),
         cmocka_unit_test(test_off__nothing_is_noticed),
         cmocka_unit_test(test_transport__what_it_got_wrong_is_reported),
