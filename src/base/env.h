@@ -14,6 +14,9 @@ struct mf_env_ops {
     uint64_t (*now_ns)(void *arg); /* monotonic, never 0 */
     void (*random)(void *arg, void *buf, size_t len);
     pid_t (*pid)(void *arg);
+    /** The same number for processes of one host, most likely another one elsewhere. Only a hint.
+     */
+    uint64_t (*host_hint)(void *arg);
 };
 
 struct mf_env {

@@ -254,7 +254,7 @@ void mf_loop_destroy(struct mf_loop *loop)
     loop->stopping = true;
     mf_mutex_unlock(&loop->mutex);
     wake(loop);
-    pthread_join(loop->thread, NULL);
+    mf_thread_join(loop->thread);
     MF_ASSERT(!loop->first);
     mf_cond_fini(&loop->called);
     mf_mutex_fini(&loop->mutex);
@@ -269,7 +269,7 @@ struct event_base *mf_loop_base(struct mf_loop *loop)
 
 bool mf_loop_is_current(const struct mf_loop *loop)
 {
-    return pthread_equal(pthread_self(), loop->thread) != 0;
+    return mf_thread_is_self(loop->thread);
 }
 
 int mf_loop_post(struct mf_loop *loop, void (*fn)(void *arg), void *arg)
@@ -298,4 +298,129 @@ int mf_loop_call(struct mf_loop *loop, void (*fn)(void *arg), void *arg)
     }
     mf_mutex_unlock(&loop->mutex);
     return SMEM_OK;
+}
+
+/* ---- timers ------------------------------------------------------------------------------------
+ */
+
+struct mf_timer {
+    struct mf_loop *loop;
+    struct event *event;
+    uint64_t at_ns; /* UINT64_MAX: not set */
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void timer_fired(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct mf_timer *timer = arg;
+    timer->at_ns = UINT64_MAX;
+    timer->fn(timer->arg);
+}
+
+int mf_timer_create(struct mf_loop *loop, void (*fn)(void *arg), void *arg, struct mf_timer **out)
+{
+    *out = NULL;
+    struct mf_timer *timer = mf_calloc(1, sizeof(*timer), "timer");
+    if (!timer) {
+        return SMEM_MALLOC_FAILED;
+    }
+    *timer = (struct mf_timer){.loop = loop, .at_ns = UINT64_MAX, .fn = fn, .arg = arg};
+    timer->event = event_new(loop->base, -1, 0, timer_fired, timer);
+    if (!timer->event) {
+        mf_free(timer);
+        return mf_err_nomem(128, "event of a timer");
+    }
+    *out = timer;
+    return SMEM_OK;
+}
+
+void mf_timer_set(struct mf_timer *timer, uint64_t at_ns)
+{
+    if (at_ns == timer->at_ns) {
+        return;
+    }
+    timer->at_ns = at_ns;
+    if (at_ns == UINT64_MAX) {
+        event_del(timer->event);
+        return;
+    }
+    uint64_t now = mf_now_ns(timer->loop->env);
+    uint64_t us = at_ns > now ? (at_ns - now + 999) / 1000 : 0;
+    struct timeval tv = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
+    int rc = event_add(timer->event, &tv);
+    if (rc != 0) {
+        mf_log(timer->loop->env->log, MF_LOG_ERROR, "base", "a timer cannot be set: out of memory");
+    }
+}
+
+void mf_timer_destroy(struct mf_timer *timer)
+{
+    if (timer) {
+        event_free(timer->event);
+        mf_free(timer);
+    }
+}
+
+/* ---- descriptors -------------------------------------------------------------------------------
+ */
+
+struct mf_fd_watch {
+    struct mf_loop *loop;
+    struct event *event;
+    int fd;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void fd_ready(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct mf_fd_watch *watch = arg;
+    watch->fn(watch->arg);
+}
+
+static void watch_on_loop(void *arg)
+{
+    struct mf_fd_watch *watch = arg;
+    watch->event = event_new(watch->loop->base, watch->fd, EV_READ | EV_PERSIST, fd_ready, watch);
+    if (watch->event && event_add(watch->event, NULL) != 0) {
+        event_free(watch->event);
+        watch->event = NULL;
+    }
+}
+
+static void unwatch_on_loop(void *arg)
+{
+    struct mf_fd_watch *watch = arg;
+    event_free(watch->event);
+}
+
+int mf_loop_watch_fd(struct mf_loop *loop, int fd, void (*fn)(void *arg), void *arg,
+                     struct mf_fd_watch **out)
+{
+    *out = NULL;
+    struct mf_fd_watch *watch = mf_calloc(1, sizeof(*watch), "descriptor watch");
+    if (!watch) {
+        return SMEM_MALLOC_FAILED;
+    }
+    *watch = (struct mf_fd_watch){.loop = loop, .fd = fd, .fn = fn, .arg = arg};
+    mf_loop_call(loop, watch_on_loop, watch);
+    if (!watch->event) {
+        mf_free(watch);
+        return mf_err(SMEM_NO_RESOURCES, "descriptor %d cannot be added to the event loop", fd);
+    }
+    *out = watch;
+    return SMEM_OK;
+}
+
+void mf_loop_unwatch_fd(struct mf_fd_watch *watch)
+{
+    if (watch) {
+        mf_loop_call(watch->loop, unwatch_on_loop, watch);
+        mf_free(watch);
+    }
 }

@@ -5,11 +5,16 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/err.h"
 
@@ -109,12 +114,15 @@ void mf_cond_broadcast(struct mf_cond *cond)
     pthread_cond_broadcast(&cond->c);
 }
 
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / MF_NS_PER_S),
+                             .tv_nsec = (long)(ns % MF_NS_PER_S)};
+}
+
 bool mf_cond_wait(struct mf_cond *cond, struct mf_mutex *mutex, uint64_t deadline_ns)
 {
-    struct timespec until = {
-        .tv_sec = (time_t)(deadline_ns / MF_NS_PER_S),
-        .tv_nsec = (long)(deadline_ns % MF_NS_PER_S),
-    };
+    struct timespec until = timespec_of(deadline_ns);
     int rc = pthread_cond_timedwait(&cond->c, &mutex->m, &until);
     MF_ASSERT(rc == 0 || rc == ETIMEDOUT);
     return rc == 0;
@@ -147,4 +155,54 @@ int mf_thread_start(pthread_t *out, const char *name, void *(*fn)(void *), void 
     snprintf(short_name, sizeof(short_name), "%s", name);
     pthread_setname_np(*out, short_name); /* a convenience for top and gdb; may fail */
     return SMEM_OK;
+}
+
+void mf_thread_join(pthread_t thread)
+{
+    int rc = pthread_join(thread, NULL);
+    MF_ASSERT(rc == 0);
+}
+
+pthread_t mf_thread_self(void)
+{
+    return pthread_self();
+}
+
+bool mf_thread_is_self(pthread_t thread)
+{
+    return pthread_equal(thread, pthread_self()) != 0;
+}
+
+void mf_thread_sleep_ns(uint64_t ns)
+{
+    struct timespec span = timespec_of(ns);
+    nanosleep(&span, NULL);
+}
+
+void mf_thread_yield(void)
+{
+    sched_yield();
+}
+
+void mf_word_wait(_Atomic uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+{
+    struct timespec until = timespec_of(deadline_ns);
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seen,
+                  deadline_ns == UINT64_MAX ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+void mf_word_wake(_Atomic uint32_t *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+bool mf_thread_barrier_register(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void mf_thread_barrier(void)
+{
+    long rc = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    MF_ASSERT(rc == 0);
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads, locks with a rank, and condition variables that always have a deadline.
+// Threads, locks with a rank, condition variables and words that are always waited for with a
+// deadline. Everything above that starts, ends, blocks or orders threads does so through these
+// functions: the simulation has its own of them and runs threads as coroutines.
 #ifndef MF_BASE_THREAD_H
 #define MF_BASE_THREAD_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,5 +51,23 @@ bool mf_cond_wait(struct mf_cond *cond, struct mf_mutex *mutex, uint64_t deadlin
 /** Start a thread named `name` (cut to 15 bytes) that gets no signals but those of its own faults
  *  (SIGSEGV and the like). 0 or SMEM_NO_RESOURCES. */
 int mf_thread_start(pthread_t *out, const char *name, void *(*fn)(void *), void *arg);
+/** Wait for its end. Once for each thread started. */
+void mf_thread_join(pthread_t thread);
+pthread_t mf_thread_self(void);
+bool mf_thread_is_self(pthread_t thread);
+void mf_thread_sleep_ns(uint64_t ns);
+/** Let others run that are ready. */
+void mf_thread_yield(void);
+
+/** Sleep while *word is `seen`, until somebody wakes the word or the deadline (UINT64_MAX: none)
+ * has passed; may return at any time. */
+void mf_word_wait(_Atomic uint32_t *word, uint32_t seen, uint64_t deadline_ns);
+/** Wake all that sleep on the word. */
+void mf_word_wake(_Atomic uint32_t *word);
+
+/** Have the kernel know that this process uses mf_thread_barrier; false when it cannot. */
+bool mf_thread_barrier_register(void);
+/** A full barrier on all threads of this process that run. */
+void mf_thread_barrier(void);
 
 #endif

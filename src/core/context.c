@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/err.h"
@@ -232,26 +231,6 @@ static int confirm_world(struct mf_ctx *ctx, uint64_t deadline_ns)
     return rc;
 }
 
-/* A hash of what usually tells hosts apart: the boot id and the network namespace. Only a hint. */
-static uint64_t host_hint(void)
-{
-    uint64_t hash = 1469598103934665603ull;
-    char text[64] = "";
-    struct stat st = {0};
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (f != NULL) {
-        size_t got = fread(text, 1, sizeof(text) - 1, f);
-        fclose(f);
-        for (size_t i = 0; i < got; i++) {
-            hash = (hash ^ (uint8_t)text[i]) * 1099511628211ull;
-        }
-    }
-    if (stat("/proc/self/ns/net", &st) == 0) {
-        hash = (hash ^ st.st_ino) * 1099511628211ull;
-    }
-    return hash;
-}
-
 /* ---- transports
  * ---------------------------------------------------------------------------------- */
 
@@ -369,7 +348,7 @@ int mf_ctx_open(const struct mf_ctx_cfg *cfg, struct mf_ctx **out)
     ctx->op_ms = cfg->op_ms;
     ctx->identity = (struct mf_rec_identity){.incarnation = mf_random_u64(cfg->env),
                                              .pid = (uint32_t)cfg->env->ops->pid(cfg->env->arg),
-                                             .host_hint = host_hint()};
+                                             .host_hint = cfg->env->ops->host_hint(cfg->env->arg)};
     mf_mutex_init(&ctx->tp_lock, MF_RANK_POOL);
     mf_mutex_init(&ctx->pools_lock, MF_RANK_LEAF);
     int rc = open_all(ctx, cfg);

@@ -3,12 +3,10 @@
 // that attach; none of them blocks, but for quiesce.
 #include "core/host.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include <stdio.h>
 #include "base/err.h"
 #include "base/plugin.h"
 #include "core/pool.h"
@@ -140,68 +138,18 @@ static void host_peer_dead(void *arg, uint32_t rank, uint64_t incarnation, const
 /* ---- readable descriptors -----------------------------------------------------------------------
  */
 
-struct watch {
-    struct mf_loop *loop;
-    struct event *event;
-    int fd;
-    void (*fn)(void *arg);
-    void *arg;
-};
-
-static void watch_ready(evutil_socket_t fd, short what, void *arg)
-{
-    struct watch *watch = arg;
-    (void)fd;
-    (void)what;
-    watch->fn(watch->arg);
-}
-
-static void watch_add(void *arg)
-{
-    struct watch *watch = arg;
-    watch->event =
-        event_new(mf_loop_base(watch->loop), watch->fd, EV_READ | EV_PERSIST, watch_ready, watch);
-    if (watch->event != NULL && event_add(watch->event, NULL) != 0) {
-        event_free(watch->event);
-        watch->event = NULL;
-    }
-}
-
-static void watch_del(void *arg)
-{
-    struct watch *watch = arg;
-    event_free(watch->event);
-}
-
 static int host_watch_fd(void *arg, int fd, void (*fn)(void *fn_arg), void *fn_arg, void **out)
 {
-    struct watch *watch = mf_calloc(1, sizeof(*watch), "descriptor watch");
-    if (watch == NULL) {
-        return SMEM_MALLOC_FAILED;
-    }
-    watch->loop = ctx_of(arg)->loop;
-    watch->fd = fd;
-    watch->fn = fn;
-    watch->arg = fn_arg;
-    int rc = mf_loop_call(watch->loop, watch_add, watch);
-    if (rc == SMEM_OK && watch->event == NULL) {
-        rc = mf_err(SMEM_NO_RESOURCES, "descriptor %d cannot be added to the event loop", fd);
-    }
-    if (rc != SMEM_OK) {
-        mf_free(watch);
-        return rc;
-    }
+    struct mf_fd_watch *watch = NULL;
+    int rc = mf_loop_watch_fd(ctx_of(arg)->loop, fd, fn, fn_arg, &watch);
     *out = watch;
-    return SMEM_OK;
+    return rc;
 }
 
-static void host_unwatch_fd(void *arg, void *handle)
+static void host_unwatch_fd(void *arg, void *watch)
 {
-    struct watch *watch = handle;
     (void)arg;
-    if (watch != NULL && mf_loop_call(watch->loop, watch_del, watch) == SMEM_OK) {
-        mf_free(watch);
-    }
+    mf_loop_unwatch_fd(watch);
 }
 
 /* Whether peers' DRAM is mapped: the option peer.map. */

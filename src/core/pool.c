@@ -5,7 +5,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -93,8 +92,7 @@ static void leave_list(struct mf_pool *pool)
     }
     mf_mutex_unlock(&ctx->pools_lock);
     while (atomic_load(&pool->refs) != 0) {
-        struct timespec pause = {0, 50000};
-        nanosleep(&pause, NULL);
+        mf_thread_sleep_ns(50000);
     }
 }
 

@@ -15,8 +15,6 @@
 #include "xcopy/stream_jobs.h"
 #include "xcopy/xcopy.h"
 
-struct event;
-
 /** One piece of the memory that this rank gives to a slot: what it was created with, or one
  * extension. Kept until the pool is freed, since a copy may still look at its segment. */
 struct mf_own {
@@ -79,7 +77,7 @@ struct mf_pool {
     struct mf_member_change *changes; /* [world]: scratch of the loop's thread */
     _Atomic uint64_t *placed;         /* [world]: incarnation that was last given a place here */
     uint32_t watch;                   /* id in the store, 0: none */
-    struct event *grace;              /* timer for members that the store has not named again */
+    struct mf_timer *grace;           /* timer for members that the store has not named again */
 
     struct mf_user_region *regions; /* registered buffers of the user, guarded by lock */
     uint32_t region_count, region_cap;

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/err.h"
@@ -266,8 +265,7 @@ static bool comes_here(struct mf_pool *pool, uint32_t rank, const struct mf_rec_
 {
     bool here = is_here(pool, rank, record);
     for (int i = 0; i < 100 && !here; i++) {
-        struct timespec pause = {0, 200000};
-        nanosleep(&pause, NULL);
+        mf_thread_sleep_ns(200000);
         here = is_here(pool, rank, record);
     }
     return here;

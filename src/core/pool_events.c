@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Changes of membership, carried out: the watch on the store and deaths that transports see go into
 // the state machine, what comes out detaches peers. All of it runs on the loop's thread.
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,38 +68,25 @@ static void grace_tick(struct mf_pool *pool)
         apply(pool, &pool->changes[i]);
     }
     if (next_ns != 0 && pool->grace != NULL) {
-        uint64_t left_us = (next_ns - now_ns) / 1000 + 1000;
-        struct timeval tv = {(time_t)(left_us / 1000000), (suseconds_t)(left_us % 1000000)};
-        evtimer_add(pool->grace, &tv);
+        mf_timer_set(pool->grace, next_ns + MF_NS_PER_MS);
     }
 }
 
-static void on_grace(evutil_socket_t fd, short what, void *arg)
+static void on_grace(void *pool)
 {
-    (void)fd;
-    (void)what;
-    grace_tick(arg);
-}
-
-static void grace_new(void *arg)
-{
-    struct mf_pool *pool = arg;
-    pool->grace = evtimer_new(mf_loop_base(pool->ctx->loop), on_grace, pool);
+    grace_tick(pool);
 }
 
 static void grace_free(void *arg)
 {
     struct mf_pool *pool = arg;
-    if (pool->grace != NULL) {
-        event_free(pool->grace);
-        pool->grace = NULL;
-    }
+    mf_timer_destroy(pool->grace);
+    pool->grace = NULL;
 }
 
 int mf_pool_grace_start(struct mf_pool *pool)
 {
-    int rc = mf_loop_call(pool->ctx->loop, grace_new, pool);
-    return rc == SMEM_OK && pool->grace == NULL ? mf_err_nomem(128, "membership timer") : rc;
+    return mf_timer_create(pool->ctx->loop, on_grace, pool, &pool->grace);
 }
 
 void mf_pool_grace_stop(struct mf_pool *pool)

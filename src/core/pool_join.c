@@ -2,7 +2,6 @@
 // Joining and leaving a pool.
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "core/pool.h"
@@ -141,8 +140,7 @@ static int attach_member(struct mf_pool *pool, uint32_t rank, uint64_t deadline_
             return rc;
         }
         mf_log(ctx->env->log, MF_LOG_INFO, AREA, "pool %u: %s", pool->id, mf_err_msg());
-        struct timespec pause = {0, 20000000};
-        nanosleep(&pause, NULL);
+        mf_thread_sleep_ns(20000000);
     }
     return SMEM_OK;
 }

@@ -129,7 +129,7 @@ int mf_notify_set(struct mf_notify *notify, const struct mf_notify_handler *hand
 
 static bool is_own_thread(const struct mf_notify *notify)
 {
-    return notify->started && pthread_equal(pthread_self(), notify->thread);
+    return notify->started && mf_thread_is_self(notify->thread);
 }
 
 int mf_notify_settle(struct mf_notify *notify, uint64_t deadline_ns)
@@ -177,7 +177,7 @@ int mf_notify_stop(struct mf_notify *notify, uint64_t deadline_ns)
                       "thread that destroys the pool");
     }
     if (started) {
-        pthread_join(notify->thread, NULL);
+        mf_thread_join(notify->thread);
     }
     return SMEM_OK;
 }

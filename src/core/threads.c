@@ -2,27 +2,17 @@
 // The registry of copying threads and the wait for calls under way.
 #include "core/threads.h"
 
-#include <errno.h>
-#include <linux/membarrier.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/err.h"
-
-static int membarrier(int command)
-{
-    return (int)syscall(__NR_membarrier, command, 0, 0);
-}
 
 int mf_threads_init(struct mf_threads *threads, const struct mf_env *env)
 {
     memset(threads, 0, sizeof(*threads));
     threads->env = env;
     mf_mutex_init(&threads->lock, MF_RANK_LEAF);
-    threads->fenced = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0;
+    threads->fenced = !mf_thread_barrier_register();
     return SMEM_OK;
 }
 
@@ -66,7 +56,7 @@ int mf_threads_take(struct mf_threads *threads, struct mf_thread **out)
     if (thread != NULL) {
         thread->taken = true;
         thread->tracer = thread->home;
-        thread->owner = pthread_self();
+        thread->owner = mf_thread_self();
     }
     mf_mutex_unlock(&threads->lock);
     *out = thread;
@@ -88,7 +78,7 @@ static bool caller_is_inside(struct mf_threads *threads)
     uint32_t count = atomic_load_explicit(&threads->count, memory_order_relaxed);
     for (uint32_t i = 0; i < count && !inside; i++) {
         struct mf_thread *t = threads->v[i];
-        inside = t->taken && pthread_equal(t->owner, pthread_self()) &&
+        inside = t->taken && mf_thread_is_self(t->owner) &&
                  (atomic_load_explicit(&t->call, memory_order_relaxed) & 1);
     }
     mf_mutex_unlock(&threads->lock);
@@ -102,7 +92,7 @@ int mf_threads_quiesce(struct mf_threads *threads, uint64_t deadline_ns)
     }
     atomic_thread_fence(memory_order_seq_cst);
     if (!threads->fenced) {
-        MF_ASSERT(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0);
+        mf_thread_barrier();
     }
     uint32_t count = atomic_load_explicit(&threads->count, memory_order_acquire);
     for (uint32_t i = 0; i < count; i++) {
@@ -114,8 +104,7 @@ int mf_threads_quiesce(struct mf_threads *threads, uint64_t deadline_ns)
                 return mf_err(SMEM_TIMEOUT,
                               "a call of another thread of this process has not ended");
             }
-            struct timespec pause = {0, spins < 100 ? 1000 : 200000};
-            nanosleep(&pause, NULL);
+            mf_thread_sleep_ns(spins < 100 ? 1000 : 200000);
         }
     }
     return SMEM_OK;

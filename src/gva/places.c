@@ -6,10 +6,10 @@
 #include "gva/places.h"
 
 #include <inttypes.h>
-#include <sched.h>
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/thread.h"
 
 #define FIRST_CAP 16u
 
@@ -112,7 +112,7 @@ void mf_gva_place_around(const struct mf_gva_table *table, uint64_t addr, struct
                 return;
             }
         }
-        sched_yield(); /* the writer moves a few words and is done */
+        mf_thread_yield(); /* the writer moves a few words and is done */
     }
 }
 

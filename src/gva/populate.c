@@ -136,7 +136,7 @@ int mf_memory_populate(const struct mf_memory_cfg *cfg, const struct mf_memory *
     }
     populate_steps(&job);
     for (uint32_t i = 0; i < started; i++) {
-        pthread_join(threads[i], NULL);
+        mf_thread_join(threads[i]);
     }
     int failed = atomic_load(&job.sys_errno);
     if (failed) {

@@ -16,22 +16,6 @@ static struct mf_client_shell *shell_of(struct mf_store *store)
     return (struct mf_client_shell *)store; /* base is the first member */
 }
 
-static void arm_timer(struct mf_client_shell *shell, uint64_t now_ns)
-{
-    uint64_t next = mf_client_sm_next_ns(shell->sm);
-    if (next == shell->timer_ns)
-        return;
-    shell->timer_ns = next;
-    if (next == UINT64_MAX) {
-        event_del(&shell->timer);
-        return;
-    }
-    uint64_t us = next > now_ns ? (next - now_ns + 999) / 1000 : 0;
-    struct timeval tv = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
-    if (event_add(&shell->timer, &tv) != 0)
-        mf_log(shell->base.env->log, MF_LOG_ERROR, "store", "cannot arm the store client's timer");
-}
-
 static void publish_phase(struct mf_client_shell *shell)
 {
     enum mf_client_state phase = mf_client_sm_state(shell->sm);
@@ -71,17 +55,14 @@ void mf_client_shell_pump(struct mf_client_shell *shell)
     }
     shell->pumping = false;
     publish_phase(shell);
-    arm_timer(shell, mf_now_ns(shell->base.env));
+    mf_timer_set(shell->timer, mf_client_sm_next_ns(shell->sm));
     if (shell->link->flush != NULL)
         shell->link->flush(shell);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_timer(void *arg)
 {
     struct mf_client_shell *shell = arg;
-    (void)fd;
-    (void)what;
-    shell->timer_ns = UINT64_MAX;
     mf_client_sm_tick(shell->sm, mf_now_ns(shell->base.env));
     mf_client_shell_pump(shell);
 }
@@ -103,24 +84,27 @@ int mf_client_shell_init(struct mf_client_shell *shell, const struct mf_store_cf
     int rc = mf_client_sm_create(&sm_cfg, mf_now_ns(cfg->env), &shell->sm);
     if (rc != SMEM_OK)
         return rc;
+    rc = mf_timer_create(cfg->loop, on_timer, shell, &shell->timer);
+    if (rc != SMEM_OK) {
+        mf_client_sm_destroy(shell->sm);
+        return rc;
+    }
     shell->base = (struct mf_store){.ops = ops,
                                     .env = cfg->env,
                                     .loop = cfg->loop,
                                     .trace = cfg->trace,
                                     .request_ms = cfg->request_ms};
     shell->link = link;
-    shell->timer_ns = UINT64_MAX;
     shell->phase = MF_CLIENT_DOWN;
     mf_mutex_init(&shell->lock, MF_RANK_STORE);
     mf_cond_init(&shell->cond);
-    event_assign(&shell->timer, mf_loop_base(cfg->loop), -1, 0, on_timer, shell);
     return SMEM_OK;
 }
 
 static void teardown_on_loop(void *arg)
 {
     struct mf_client_shell *shell = arg;
-    event_del(&shell->timer);
+    mf_timer_destroy(shell->timer);
     shell->link->disconnect(shell);
     shell->pumping = true; /* callbacks of what is cut short start nothing any more */
     mf_client_sm_destroy(shell->sm);

@@ -4,10 +4,9 @@
 #ifndef MF_STORE_CLIENT_SHELL_H
 #define MF_STORE_CLIENT_SHELL_H
 
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <stdatomic.h>
 
+#include "base/loop.h"
 #include "base/thread.h"
 #include "store/client_sm.h"
 
@@ -30,8 +29,7 @@ struct mf_client_shell {
     struct mf_store base;
     const struct mf_client_link_ops *link;
     struct mf_client_sm *sm; /* the loop's thread only */
-    struct event timer;
-    uint64_t timer_ns; /* when it fires; UINT64_MAX: not armed */
+    struct mf_timer *timer;
     bool pumping;
     _Atomic uint32_t open_requests, open_watches, next_watch;
     struct mf_mutex lock; /* guards phase; who opens or closes waits for it */

@@ -24,8 +24,7 @@ struct mf_store_local {
     const struct mf_env *env;
     struct mf_loop *loop;
     struct mf_server_sm *sm; /* this and all below: the loop's thread only */
-    struct event timer;
-    uint64_t timer_ns;
+    struct mf_timer *timer;
     bool running;
     uint8_t piece[PIECE_BYTES];
 };
@@ -33,22 +32,6 @@ struct mf_store_local {
 static struct local_client *client_of(struct mf_client_shell *shell)
 {
     return (struct local_client *)shell; /* the first member */
-}
-
-static void arm_timer(struct mf_store_local *local)
-{
-    uint64_t next = mf_server_sm_next_ns(local->sm);
-    if (next == local->timer_ns)
-        return;
-    local->timer_ns = next;
-    if (next == UINT64_MAX) {
-        event_del(&local->timer);
-        return;
-    }
-    uint64_t now = mf_now_ns(local->env);
-    uint64_t us = next > now ? (next - now + 999) / 1000 : 0;
-    struct timeval tv = {.tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000)};
-    event_add(&local->timer, &tv);
 }
 
 static void disconnect(struct local_client *client)
@@ -91,7 +74,7 @@ static void run(struct mf_store_local *local)
     while ((conn = mf_server_sm_pop_ready(local->sm)) != NULL)
         carry(local, mf_server_conn_user(conn));
     local->running = false;
-    arm_timer(local);
+    mf_timer_set(local->timer, mf_server_sm_next_ns(local->sm));
 }
 
 static void link_connect(struct mf_client_shell *shell)
@@ -181,12 +164,9 @@ free_client:
     return rc;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_timer(void *arg)
 {
     struct mf_store_local *local = arg;
-    (void)fd;
-    (void)what;
-    local->timer_ns = UINT64_MAX;
     mf_server_sm_tick(local->sm, mf_now_ns(local->env));
     run(local);
 }
@@ -201,22 +181,26 @@ int mf_store_local_create(const struct mf_env *env, struct mf_loop *loop,
         return SMEM_MALLOC_FAILED;
     local->env = env;
     local->loop = loop;
-    local->timer_ns = UINT64_MAX;
     mf_server_sm_cfg_init(&cfg, env);
     int rc = mf_server_sm_create(&cfg, mf_now_ns(env), &local->sm);
-    if (rc != SMEM_OK) {
-        mf_free(local);
-        return rc;
-    }
-    event_assign(&local->timer, mf_loop_base(loop), -1, 0, on_timer, local);
+    if (rc != SMEM_OK)
+        goto free_local;
+    rc = mf_timer_create(loop, on_timer, local, &local->timer);
+    if (rc != SMEM_OK)
+        goto destroy_sm;
     *out = local;
     return SMEM_OK;
+destroy_sm:
+    mf_server_sm_destroy(local->sm);
+free_local:
+    mf_free(local);
+    return rc;
 }
 
 static void stop_on_loop(void *arg)
 {
     struct mf_store_local *local = arg;
-    event_del(&local->timer);
+    mf_timer_destroy(local->timer);
 }
 
 void mf_store_local_destroy(struct mf_store_local *local)

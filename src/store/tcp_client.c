@@ -2,6 +2,8 @@
 // The TCP client of the store: a non-blocking socket as the link of a client shell. Reading is
 // always armed, so that a closed connection is noticed while output waits.
 #include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

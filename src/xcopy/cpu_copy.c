@@ -6,7 +6,6 @@
 #include "xcopy/cpu_copy.h"
 
 #include <inttypes.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/thread.h"
 #include "xcopy/crew.h"
 #include "xcopy/kernels.h"
 #include "xcopy/measure.h"
@@ -373,7 +373,7 @@ static int explain_threads(const struct mf_cpu_copy *copier, char *buf, size_t c
 void mf_cpu_copy_explain(struct mf_cpu_copy *copier, char *buf, size_t cap)
 {
     while (!known(copier)) {
-        sched_yield(); /* until the thread that measures is done, some milliseconds */
+        mf_thread_yield(); /* until the thread that measures is done, some milliseconds */
     }
     char text[512];
     size_t len = (size_t)snprintf(text, sizeof(text), "below 256 KiB: memcpy; parts of batches: %s",

@@ -4,7 +4,6 @@
 // those inside only. Idle helpers spin for some microseconds, then sleep.
 #include "xcopy/crew.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/alloc.h"
@@ -149,7 +148,7 @@ void mf_crew_destroy(struct mf_crew *crew)
     mf_cond_broadcast(&crew->work);
     mf_mutex_unlock(&crew->lock);
     for (uint32_t i = 0; i < crew->count; i++) {
-        pthread_join(crew->threads[i], NULL);
+        mf_thread_join(crew->threads[i]);
     }
     mf_cond_fini(&crew->work);
     mf_mutex_fini(&crew->lock);
@@ -189,7 +188,7 @@ static void wait_for_helpers(struct mf_crew *crew)
         if (spins % SPINS_A_LOOK == 0) {
             start = start ? start : mf_now_ns(crew->env);
             if (mf_now_ns(crew->env) - start > SPIN_NS) {
-                sched_yield();
+                mf_thread_yield();
             }
         }
     }

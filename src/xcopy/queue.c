@@ -179,7 +179,7 @@ int mf_queue_destroy(struct mf_queue *queue, uint64_t deadline_ns)
         return mf_err(SMEM_TIMEOUT, "an asynchronous copy still runs at the deadline");
     }
     for (uint32_t i = 0; i < queue->threads_count; i++) {
-        pthread_join(queue->threads[i], NULL);
+        mf_thread_join(queue->threads[i]);
     }
     mf_cond_fini(&queue->done);
     mf_cond_fini(&queue->work);

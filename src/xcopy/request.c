@@ -4,15 +4,12 @@
 #include "xcopy/request.h"
 
 #include <errno.h>
-#include <linux/futex.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/thread.h"
 
 /* A handle has the form of base/handle.h: mark, kind, generation, slot. */
 #define HANDLE_KIND  0xB1ull
@@ -232,12 +229,9 @@ void mf_req_expire(struct mf_req *req)
 /* Sleep until the state is another than `seen`, or until the deadline. */
 static void sleep_while(struct mf_req *req, uint32_t seen, uint64_t deadline_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(deadline_ns / MF_NS_PER_S),
-                             .tv_nsec = (long)(deadline_ns % MF_NS_PER_S)};
     atomic_fetch_add(&req->waiters, 1);
     if (atomic_load(&req->state) == seen) {
-        (void)syscall(SYS_futex, &req->state, FUTEX_WAIT_BITSET_PRIVATE, seen,
-                      deadline_ns == UINT64_MAX ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+        mf_word_wait(&req->state, seen, deadline_ns);
     }
     atomic_fetch_sub(&req->waiters, 1);
 }
@@ -250,7 +244,7 @@ static void look_for_a_while(const struct mf_req *req)
         for (uint32_t i = 0; i < SPIN_LOOKS && !is_done(req); i++) {
             relax();
         }
-        sched_yield(); /* to the worker, where processors are few */
+        mf_thread_yield(); /* to the worker, where processors are few */
     }
 }
 
@@ -323,6 +317,6 @@ void mf_req_announce(struct mf_req *req)
         ring(fd - 1);
     }
     if (atomic_load(&req->waiters)) {
-        (void)syscall(SYS_futex, &req->state, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+        mf_word_wake(&req->state);
     }
 }

@@ -3,7 +3,6 @@
 // has passed stays in the queue until a worker meets it there: it has ended already, and is put
 // away. Nothing runs without having looked, inside of its call, whether the rank has left
 // meanwhile.
-#include <sched.h>
 
 #include "base/alloc.h"
 #include "base/thread.h"
@@ -119,7 +118,7 @@ static void linger(struct mf_req_engine *engine, bool alone)
     while (!alone && atomic_load_explicit(&engine->queued, memory_order_relaxed) == 0 &&
            !atomic_load_explicit(&engine->stop, memory_order_relaxed) &&
            mf_now_ns(engine->env) < until_ns) {
-        sched_yield(); /* to the thread that has just been woken, where processors are few */
+        mf_thread_yield(); /* to the thread that has just been woken, where processors are few */
     }
 }
 
@@ -246,7 +245,7 @@ int mf_req_engine_destroy(struct mf_req_engine *engine, uint64_t deadline_ns)
         return mf_err(SMEM_TIMEOUT, "%u requests still run at the deadline", running);
     }
     for (uint32_t i = 0; i < engine->workers_count; i++) {
-        pthread_join(engine->workers[i], NULL);
+        mf_thread_join(engine->workers[i]);
     }
     mf_cond_fini(&engine->done);
     mf_cond_fini(&engine->work);

@@ -435,7 +435,7 @@ int mf_stream_jobs_destroy(struct mf_stream_jobs *jobs, uint64_t deadline_ns)
         return mf_err(SMEM_TIMEOUT, "a copy on a stream still runs at the deadline");
     }
     for (uint32_t i = 0; i < jobs->threads_count; i++) {
-        pthread_join(jobs->threads[i], NULL);
+        mf_thread_join(jobs->threads[i]);
     }
     mf_cond_fini(&jobs->done);
     mf_cond_fini(&jobs->work);

@@ -41,7 +41,8 @@ static void fuzz_silent(int level, const char *msg)
 
 static inline void fuzz_world_init(struct fuzz_world *world)
 {
-    static const struct mf_env_ops ops = {fuzz_now, fuzz_random, fuzz_pid};
+    static const struct mf_env_ops ops = {
+        .now_ns = fuzz_now, .random = fuzz_random, .pid = fuzz_pid};
     memset(world, 0, sizeof(*world));
     world->now = 1000000000;
     world->log.sink = fuzz_silent;

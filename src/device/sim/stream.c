@@ -111,7 +111,7 @@ static void stop_engine(struct mf_sim_stream *stream)
     mf_cond_broadcast(&dev->event_cond);
     mf_mutex_unlock(&dev->event_lock);
     if (started) {
-        pthread_join(stream->engine, NULL);
+        mf_thread_join(stream->engine);
     }
 }
 

@@ -219,7 +219,7 @@ void mf_direct_reap(struct mf_direct *d)
     mf_mutex_lock(&d->lock);
     bool start = !d->reaping && (d->jobs || d->grave_count > GRAVES_KEPT);
     if (start && d->reaper_made) {
-        pthread_join(d->reaper, NULL); /* it has let go of the lock for good */
+        mf_thread_join(d->reaper); /* it has let go of the lock for good */
     }
     if (start) {
         d->reaping = true;
@@ -243,7 +243,7 @@ void mf_direct_reap_all(struct mf_direct *d)
     d->reaper_made = false;
     mf_mutex_unlock(&d->lock);
     if (made) {
-        pthread_join(d->reaper, NULL);
+        mf_thread_join(d->reaper);
     }
 }
 

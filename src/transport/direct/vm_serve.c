@@ -476,7 +476,7 @@ void mf_direct_vm_serve_stop(struct mf_direct *d)
     mf_mutex_unlock(&d->lock);
     if (s) {
         wake(s);
-        pthread_join(s->thread, NULL);
+        mf_thread_join(s->thread);
         server_free(s);
     }
 }
