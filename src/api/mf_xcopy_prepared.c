@@ -11,9 +11,11 @@ enum { SRC = MF_PREP_SRC, DST = MF_PREP_DST };
 
 /* ---- prepare ---- */
 
-static int check_handles(const char *call, smem_bm_t handle, const void *blocks,
-                         const mf_prepared_t *out)
+static int check_handles(const char *call, smem_bm_t handle, const void *blocks, mf_prepared_t *out)
 {
+    if (out != NULL) {
+        *out = NULL;
+    }
     const char *null = handle == NULL   ? "handle"
                        : blocks == NULL ? "the description of the blocks"
                        : out == NULL    ? "out"
@@ -36,6 +38,19 @@ static int check_bases(const char *call, const void *src, const void *dst)
                ? SMEM_OK
                : mf_err(SMEM_INVALID_PARAM, "%s: blocks->%s is NULL", call, src ? "dst" : "src");
 }
+
+/* What the descriptions of blocks by strides and by indices have in common. */
+static int check_blocks(const char *call, uint32_t size, uint32_t full, uint32_t count,
+                        smem_bm_copy_type type, uint32_t flags, const void *src, const void *dst)
+{
+    int rc = mf_xcopy_check_size(call, "blocks", size, full);
+    rc = rc ? rc : mf_xcopy_check_common(call, "blocks", count, type);
+    rc = rc ? rc : check_no_flags(call, flags);
+    return rc ? rc : check_bases(call, src, dst);
+}
+#define CHECK_BLOCKS(call, b)                                                                \
+    check_blocks(call, (b)->size, sizeof(*(b)), (b)->count, (b)->type, (b)->flags, (b)->src, \
+                 (b)->dst)
 
 static int prepare(const char *call, smem_bm_t handle, const struct mf_prep_cfg *cfg,
                    mf_prepared_t *out)
@@ -64,14 +79,9 @@ int32_t mf_prepare_strided(smem_bm_t handle, const mf_xcopy_strided_t *blocks, m
 {
     static const char call[] = "mf_prepare_strided";
     int rc = check_handles(call, handle, blocks, out);
-    if (rc != SMEM_OK) {
-        return mf_service_refused(MF_POINT_PREPARED_COMPILE, rc);
+    if (rc == SMEM_OK) {
+        rc = CHECK_BLOCKS(call, blocks);
     }
-    *out = NULL;
-    rc = mf_xcopy_check_size(call, "blocks", blocks->size, sizeof(*blocks));
-    rc = rc ? rc : mf_xcopy_check_common(call, "blocks", blocks->count, blocks->type);
-    rc = rc ? rc : check_no_flags(call, blocks->flags);
-    rc = rc ? rc : check_bases(call, blocks->src, blocks->dst);
     if (rc != SMEM_OK) {
         return mf_service_refused(MF_POINT_PREPARED_COMPILE, rc);
     }
@@ -98,14 +108,9 @@ int32_t mf_prepare_indexed(smem_bm_t handle, const mf_xcopy_indexed_t *blocks, m
 {
     static const char call[] = "mf_prepare_indexed";
     int rc = check_handles(call, handle, blocks, out);
-    if (rc != SMEM_OK) {
-        return mf_service_refused(MF_POINT_PREPARED_COMPILE, rc);
+    if (rc == SMEM_OK) {
+        rc = CHECK_BLOCKS(call, blocks);
     }
-    *out = NULL;
-    rc = mf_xcopy_check_size(call, "blocks", blocks->size, sizeof(*blocks));
-    rc = rc ? rc : mf_xcopy_check_common(call, "blocks", blocks->count, blocks->type);
-    rc = rc ? rc : check_no_flags(call, blocks->flags);
-    rc = rc ? rc : check_bases(call, blocks->src, blocks->dst);
     rc = rc ? rc : check_side(call, "src", blocks->src_offsets, blocks->src_rows);
     rc = rc ? rc : check_side(call, "dst", blocks->dst_offsets, blocks->dst_rows);
     if (rc != SMEM_OK) {
@@ -133,11 +138,7 @@ int32_t mf_prepare_list(smem_bm_t handle, const mf_xcopy_batch_t *batch, mf_prep
 {
     static const char call[] = "mf_prepare_list";
     int rc = check_handles(call, handle, batch, out);
-    if (rc != SMEM_OK) {
-        return mf_service_refused(MF_POINT_PREPARED_COMPILE, rc);
-    }
-    *out = NULL;
-    rc = mf_xcopy_check_batch(call, batch);
+    rc = rc ? rc : mf_xcopy_check_batch(call, batch);
     rc = rc ? rc : check_no_flags(call, batch->flags);
     if (rc == SMEM_OK && batch->timeout_ms != 0) {
         rc = mf_err(SMEM_INVALID_PARAM,
