@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// mfcli run: starts the ranks of a world on this host and serves their config store.
+// mfcli run: starts the ranks of a world on this host and serves their config store; with -H,
+// starts one mfcli run on each of other hosts through an agent.
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 
+#include "alloc.h"
 #include "args.h"
 #include "commands.h"
+#include "hosts.h"
 #include "launch.h"
 #include "smem.h"
 #include "store_host.h"
@@ -13,12 +17,31 @@
 
 struct run_args {
     uint64_t count, world_size, rank_start, timeout_ms, grace_ms;
-    const char *store;
-    bool json;
+    const char *store, *hosts, *agent;
+    bool json, tether;
 };
+
+static int check_hosts(const struct arg_spec *spec, const struct run_args *args)
+{
+    if (args->count || args->tether) {
+        return args_usage_error(spec, "-H says how many ranks there are: leave out -n");
+    }
+    if (!args->store) {
+        return args_usage_error(spec, "-H needs --store URL with an address that all hosts reach "
+                                      "(mfcli store serves one)");
+    }
+    return ARGS_GO;
+}
 
 static int check(const struct arg_spec *spec, struct run_args *args, int words)
 {
+    if (args->hosts) {
+        return words == 0 ? args_usage_error(spec, "the program to run is missing; put it after --")
+                          : check_hosts(spec, args);
+    }
+    if (args->agent) {
+        return args_usage_error(spec, "--agent goes with -H, the hosts to start ranks on");
+    }
     if (args->count == 0) {
         return args_usage_error(spec, "-n N, the number of ranks, is missing");
     }
@@ -55,6 +78,7 @@ static int start(const struct arg_spec *spec, const struct run_args *args, char 
                              .argv = program,
                              .timeout_ms = args->timeout_ms,
                              .grace_ms = args->grace_ms,
+                             .tether = args->tether,
                              .json = args->json};
     int result = CLI_FAILURE;
 
@@ -72,6 +96,42 @@ static int start(const struct arg_spec *spec, const struct run_args *args, char 
     return result;
 }
 
+/* Ranks of other hosts. */
+static int start_hosts(const struct arg_spec *spec, const struct run_args *args, char **program)
+{
+    struct launch launch;
+    struct hosts *hosts = cli_alloc(1, sizeof(*hosts));
+    const struct hosts_cfg which = {.list = args->hosts,
+                                    .agent = args->agent ? args->agent : HOSTS_AGENT_DEFAULT,
+                                    .store = args->store,
+                                    .rank_start = args->rank_start,
+                                    .world_size = args->world_size,
+                                    .grace_ms = args->grace_ms,
+                                    .json = args->json,
+                                    .program = program};
+    char *wrong = hosts_open(hosts, &which);
+    int result = CLI_FAILURE;
+
+    if (wrong) {
+        result = args_usage_error(spec, "%s", wrong);
+    } else if (launch_open(&launch, spec->command) == 0) {
+        const struct launch_cfg cfg = {.command = spec->command,
+                                       .store_url = args->store,
+                                       .count = hosts->count,
+                                       .members = hosts->members,
+                                       .timeout_ms = args->timeout_ms,
+                                       /* its own grace is over when a host's agent ends */
+                                       .grace_ms = args->grace_ms,
+                                       .json = args->json};
+        result = launch_run(&launch, &cfg);
+        launch_close(&launch);
+    }
+    hosts_close(hosts);
+    free(hosts);
+    free(wrong);
+    return result;
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct run_args args = {.grace_ms = GRACE_DEFAULT_MS};
@@ -84,6 +144,12 @@ int cmd_run(int argc, char **argv)
                    "number of the first rank here (default 0)"),
         arg_text("store", "URL", &args.store,
                  "config store that runs elsewhere (default: serve one here)"),
+        arg_lettered('H', arg_text("hosts", "H1:N,H2:N", &args.hosts,
+                                   "start N ranks on each of these hosts instead (needs --store)")),
+        arg_text("agent", "WORDS", &args.agent,
+                 "what starts a command on host %h; %c, if there, is the command as one\n"
+                 "word for a shell (default: ssh -o BatchMode=yes %h)"),
+        arg_hidden(arg_flag("tether", &args.tether, "stop when standard input ends")),
         arg_seconds("timeout", &args.timeout_ms, 1, 1000000000,
                     "stop all ranks after S seconds (default: never)"),
         arg_seconds("grace", &args.grace_ms, 0, 86400000,
@@ -106,5 +172,8 @@ int cmd_run(int argc, char **argv)
     if (result == ARGS_GO) {
         result = check(&spec, &args, argc - first);
     }
-    return result == ARGS_GO ? start(&spec, &args, argv + first) : result;
+    if (result != ARGS_GO) {
+        return result;
+    }
+    return args.hosts ? start_hosts(&spec, &args, argv + first) : start(&spec, &args, argv + first);
 }

@@ -45,6 +45,7 @@ struct rank {
     uint64_t ended_ms;
     struct lines out;
     struct lines err;
+    int tether; /* write end of a member's standard input; -1 */
 };
 
 struct run {
@@ -54,6 +55,7 @@ struct run {
     struct pollfd *polls;
     uint32_t alive;
     uint64_t start_ms;
+    int tether; /* our own; -1 */
     enum stage stage;
     uint64_t next_ms; /* when the stage ends; NEVER */
     bool failed;
@@ -145,15 +147,15 @@ static void free_environment(char **list, size_t own)
 }
 
 struct child_ends {
-    int out, err, status; /* out and err: -1 to keep ours */
+    int in, out, err, status; /* in: -1 for none; out and err: -1 to keep ours */
     pid_t parent;
 };
 
 /* Runs in the child, between fork and exec. */
-static void become_rank(const struct launch_cfg *cfg, const struct launch *launch, char **envp,
+static void become_rank(char **argv, const struct launch *launch, char **envp,
                         const struct child_ends *ends)
 {
-    int null = open("/dev/null", O_RDONLY);
+    int in = ends->in >= 0 ? ends->in : open("/dev/null", O_RDONLY);
     int error = 0;
 
     setpgid(0, 0);
@@ -161,13 +163,13 @@ static void become_rank(const struct launch_cfg *cfg, const struct launch *launc
     if (getppid() != ends->parent) {
         _exit(1);
     }
-    dup2(null, STDIN_FILENO);
+    dup2(in, STDIN_FILENO);
     if (ends->out >= 0) {
         dup2(ends->out, STDOUT_FILENO);
         dup2(ends->err, STDERR_FILENO);
     }
     sigprocmask(SIG_SETMASK, &launch->old_mask, NULL);
-    execvpe(cfg->argv[0], cfg->argv, envp);
+    execvpe(argv[0], argv, envp);
     error = errno;
     if (write(ends->status, &error, sizeof(error)) < 0) {
         _exit(126);
@@ -196,10 +198,17 @@ static void close_pair(int pair[2])
     }
 }
 
-static int start_process(struct run *run, uint32_t local, int out[2], int err[2])
+static char **argv_of(const struct run *run, uint32_t local)
+{
+    const struct launch_cfg *cfg = run->cfg;
+
+    return cfg->members ? cfg->members[local].argv : cfg->argv;
+}
+
+static int start_process(struct run *run, uint32_t local, int in, int out[2], int err[2])
 {
     struct rank *rank = &run->ranks[local];
-    struct child_ends ends = {.out = out[1], .err = err[1], .parent = getpid()};
+    struct child_ends ends = {.in = in, .out = out[1], .err = err[1], .parent = getpid()};
     int status[2];
     size_t own = 0;
     char **envp = NULL;
@@ -212,7 +221,7 @@ static int start_process(struct run *run, uint32_t local, int out[2], int err[2]
     envp = make_environment(run->cfg, local, &own);
     rank->pid = fork();
     if (rank->pid == 0) {
-        become_rank(run->cfg, run->launch, envp, &ends);
+        become_rank(argv_of(run, local), run->launch, envp, &ends);
     }
     error = rank->pid < 0 ? errno : 0;
     close(status[1]);
@@ -237,18 +246,24 @@ static int start_rank(struct run *run, uint32_t local)
     uint32_t number = cfg->rank_start + local;
     bool piped = local > 0 || !cfg->first_is_tool;
     bool json = cfg->json && !cfg->first_is_tool;
-    int out[2] = {-1, -1}, err[2] = {-1, -1};
+    int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
     int error = 0;
 
-    if (piped && (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))) {
+    if ((cfg->members && pipe2(in, O_CLOEXEC)) ||
+        (piped && (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)))) {
         error = errno;
     } else {
-        error = start_process(run, local, out, err);
+        error = start_process(run, local, in[0], out, err);
     }
     if (error) {
+        close_pair(in);
         close_pair(out);
         close_pair(err);
         return error;
+    }
+    if (cfg->members) {
+        close(in[0]);
+        rank->tether = in[1];
     }
     if (piped) {
         close(out[1]);
@@ -256,6 +271,7 @@ static int start_rank(struct run *run, uint32_t local)
         lines_init(&rank->out, out[0], cfg->first_is_tool ? stderr : stdout, "stdout", number,
                    json);
         lines_init(&rank->err, err[0], stderr, "stderr", number, json);
+        rank->out.raw = rank->err.raw = cfg->members != NULL;
     }
     return 0;
 }
@@ -282,6 +298,17 @@ static void signal_all(struct run *run, int number)
     }
 }
 
+/* Whoever looks after ranks elsewhere stops them, also where a signal does not reach. */
+static void cut_tethers(struct run *run)
+{
+    for (uint32_t i = 0; i < run->cfg->count; i++) {
+        if (run->ranks[i].tether >= 0) {
+            close(run->ranks[i].tether);
+            run->ranks[i].tether = -1;
+        }
+    }
+}
+
 static void go_to(struct run *run, enum stage stage)
 {
     uint64_t now = now_ms();
@@ -295,6 +322,7 @@ static void go_to(struct run *run, enum stage stage)
         run->next_ms = now + run->cfg->grace_ms;
         break;
     case TERMINATED:
+        cut_tethers(run);
         signal_all(run, SIGTERM);
         signal_all(run, SIGCONT); /* who is stopped shall see it too */
         run->next_ms = now + KILL_AFTER_MS;
@@ -327,22 +355,35 @@ static void stage_is_over(struct run *run)
     }
 }
 
+/* "rank 3", or "the agent of host h". */
+static void name_of(const struct run *run, uint32_t local, char *text, size_t length)
+{
+    const struct launch_cfg *cfg = run->cfg;
+
+    if (cfg->members) {
+        snprintf(text, length, "the agent of host %s", cfg->members[local].name);
+    } else {
+        snprintf(text, length, "rank %u", cfg->rank_start + local);
+    }
+}
+
 /* Says how a rank ended that did not end well. After the launcher stopped it, that is no news. */
 static void tell_end(const struct run *run, uint32_t local)
 {
     const struct rank *rank = &run->ranks[local];
-    uint32_t number = run->cfg->rank_start + local;
+    char who[300];
     const char *more = run->alive && run->stage == RUNNING ? "; stopping the others" : "";
 
     if (run->stage >= TERMINATED) {
         return;
     }
+    name_of(run, local, who, sizeof(who));
     if (WIFSIGNALED(rank->status)) {
-        fprintf(stderr, "%s: rank %u (pid %d) was killed by signal %d (%s)%s\n", run->cfg->command,
-                number, (int)rank->pid, WTERMSIG(rank->status), strsignal(WTERMSIG(rank->status)),
+        fprintf(stderr, "%s: %s (pid %d) was killed by signal %d (%s)%s\n", run->cfg->command, who,
+                (int)rank->pid, WTERMSIG(rank->status), strsignal(WTERMSIG(rank->status)),
                 more);
     } else {
-        fprintf(stderr, "%s: rank %u (pid %d) ended with code %d%s\n", run->cfg->command, number,
+        fprintf(stderr, "%s: %s (pid %d) ended with code %d%s\n", run->cfg->command, who,
                 (int)rank->pid, WEXITSTATUS(rank->status), more);
     }
 }
@@ -396,6 +437,7 @@ static void take_signals(struct run *run)
             go_to(run, KILLED);
             continue;
         }
+        cut_tethers(run);
         signal_all(run, number);
         run->stage = TERMINATED;
         run->next_ms = now_ms() + KILL_AFTER_MS;
@@ -417,6 +459,21 @@ static int poll_timeout(uint64_t until_ms)
     return until_ms - now > 60000 ? 60000 : (int)(until_ms - now);
 }
 
+/* Whoever holds the other end has ended, or wants us to. */
+static void pull_tether(struct run *run)
+{
+    char bytes[64];
+    ssize_t got = read(run->tether, bytes, sizeof(bytes));
+
+    if (got > 0 || (got < 0 && errno == EINTR)) {
+        return; /* nobody has anything to say here */
+    }
+    run->tether = -1;
+    run->failed = true;
+    fprintf(stderr, "%s: standard input has ended: stopping all ranks\n", run->cfg->command);
+    go_to(run, TERMINATED);
+}
+
 /* Waits for output, a signal or the time; passes output on. @return false when no pipe is open */
 static bool pump(struct run *run, uint64_t until_ms)
 {
@@ -430,7 +487,11 @@ static bool pump(struct run *run, uint64_t until_ms)
         open = open || run->ranks[i].out.fd >= 0 || run->ranks[i].err.fd >= 0;
     }
     polls[2 * count] = (struct pollfd){.fd = run->launch->signals, .events = POLLIN};
-    if (poll(polls, 2 * count + 1, poll_timeout(until_ms)) > 0) {
+    polls[2 * count + 1] = (struct pollfd){.fd = run->tether, .events = POLLIN};
+    if (poll(polls, 2 * count + 2, poll_timeout(until_ms)) > 0) {
+        if (polls[2 * count + 1].revents) {
+            pull_tether(run);
+        }
         for (uint32_t i = 0; i < count; i++) {
             if (polls[2 * i].revents) {
                 lines_read(&run->ranks[i].out);
@@ -485,8 +546,11 @@ static void start_all(struct run *run)
         int error = start_rank(run, i);
 
         if (error) {
-            fprintf(stderr, "%s: rank %u: cannot start '%s': %s\n", run->cfg->command,
-                    run->cfg->rank_start + i, run->cfg->argv[0], strerror(error));
+            char who[300];
+
+            name_of(run, i, who, sizeof(who));
+            fprintf(stderr, "%s: %s: cannot start '%s': %s\n", run->cfg->command, who,
+                    argv_of(run, i)[0], strerror(error));
             run->failed = true;
             go_to(run, KILLED);
             return;
@@ -500,10 +564,12 @@ int launch_run(struct launch *launch, const struct launch_cfg *cfg)
         .launch = launch, .cfg = cfg, .start_ms = now_ms(), .stage = RUNNING, .next_ms = NEVER};
 
     run.ranks = cli_alloc(cfg->count, sizeof(*run.ranks));
-    run.polls = cli_alloc(2 * (size_t)cfg->count + 1, sizeof(*run.polls));
+    run.polls = cli_alloc(2 * (size_t)cfg->count + 2, sizeof(*run.polls));
+    run.tether = cfg->tether ? STDIN_FILENO : -1;
     for (uint32_t i = 0; i < cfg->count; i++) {
         run.ranks[i].out.fd = -1;
         run.ranks[i].err.fd = -1;
+        run.ranks[i].tether = -1;
     }
     if (cfg->timeout_ms) {
         run.next_ms = run.start_ms + cfg->timeout_ms;
@@ -514,7 +580,8 @@ int launch_run(struct launch *launch, const struct launch_cfg *cfg)
         lines_close(&run.ranks[i].out);
         lines_close(&run.ranks[i].err);
     }
-    if (cfg->json && !cfg->first_is_tool) {
+    cut_tethers(&run);
+    if (cfg->json && !cfg->first_is_tool && !cfg->members) {
         report_json(&run);
     }
     free(run.ranks);

@@ -10,6 +10,14 @@
 
 #include "guardian.h"
 
+/** A process that looks after ranks on another host: its lines are passed on as they are, and its
+ * standard input ends when this process does, or wants it to. */
+struct launch_member {
+    char *name;     /* of the host */
+    uint32_t ranks; /* there */
+    char **argv;    /* the agent's words, NULL-terminated */
+};
+
 struct launch_cfg {
     const char *command;   /* in front of messages: "mfcli run" */
     const char *store_url; /* MF_CONFIG_STORE_URL */
@@ -21,6 +29,8 @@ struct launch_cfg {
     uint64_t grace_ms;   /* after a failure the others have this long to end by themselves */
     bool json;           /* lines and results as JSON objects */
     bool first_is_tool;  /* the first rank writes to our stdout and stderr itself, unprefixed */
+    bool tether;         /* all are stopped when standard input ends */
+    const struct launch_member *members; /* [count] in place of ranks of this host; NULL: none */
 };
 
 struct launch {

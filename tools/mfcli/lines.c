@@ -15,6 +15,7 @@ void lines_init(struct lines *lines, int fd, FILE *out, const char *name, uint32
     lines->name = name;
     lines->rank = rank;
     lines->json = json;
+    lines->raw = false;
     lines->used = 0;
 }
 
@@ -22,8 +23,10 @@ static void emit(struct lines *lines, const char *line, size_t length)
 {
     struct out_json json;
 
-    if (!lines->json) {
-        fprintf(lines->out, "[%u] ", lines->rank);
+    if (lines->raw || !lines->json) {
+        if (!lines->raw) {
+            fprintf(lines->out, "[%u] ", lines->rank);
+        }
         fwrite(line, 1, length, lines->out);
         fputc('\n', lines->out);
         fflush(lines->out);

@@ -17,6 +17,7 @@ struct lines {
     const char *name; /* "stdout" or "stderr" */
     uint32_t rank;
     bool json;
+    bool raw; /* whole lines as they come */
     size_t used;
     char buffer[LINES_BUFFER]; /* the line that has not ended yet */
 };
