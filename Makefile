@@ -2,19 +2,21 @@
 
 BUILD   ?= dev
 MINUTES ?= 10
+SEED    ?= 1
 TRACE   ?=
 PREFIX  ?= /usr/local
 
 DIR   = build/$(BUILD)
 MFCLI = $(DIR)/bin/mfcli
 
-.PHONY: help run test bench soak soak-tests lint format install clean configure
+.PHONY: help run test bench sim soak soak-tests lint format install clean configure
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run      build, then the main job: a KV-cache workload over 4 ranks [TRACE=file.jsonl]'
 	@echo 'make test     build, then all tests [BUILD=asan|tsan|clang]'
 	@echo 'make bench    every path of the fabric, one JSON line each, into out/bench.jsonl'
+	@echo 'make sim      one schedule of the simulation, with its story [SEED=1]'
 	@echo 'make soak     24 ranks that join, leave, extend, copy and die at random [MINUTES=10]'
 	@echo 'make soak-tests  the tests of many processes again and again, under load [MINUTES=10]'
 	@echo 'make lint     format, style and layers'
@@ -41,6 +43,10 @@ bench: configure
 	@mkdir -p out
 	$(MFCLI) bench --all --json >out/bench.jsonl
 	@echo 'wrote out/bench.jsonl'
+
+sim: configure
+	@cmake --build $(DIR) --target mf-sim
+	$(DIR)/bin/mf-sim --seed $(SEED) --verbose
 
 soak:
 	@scripts/soak $(MINUTES) $(BUILD)

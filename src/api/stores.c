@@ -156,7 +156,9 @@ static int add_locked(const struct mf_process *process, const char *url, struct 
         return rc != SMEM_OK ? rc : SMEM_MALLOC_FAILED;
     }
     snprintf(h->asked, sizeof(h->asked), "%s", url);
-    rc = mf_store_server_create(&process->env, url, &h->server);
+    rc = mf_store_server_create(&process->env, url,
+                                (uint32_t)mf_config_u64(&process->config, MF_OPT_STORE_SETTLE_MS),
+                                &h->server);
     if (rc != SMEM_OK) {
         goto free_hosted;
     }

@@ -11,12 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
-static _Thread_local struct mf_err_rec record;
-/* The record is empty, and its text is still there for the one who has taken it. */
-static _Thread_local bool taken;
+static _Thread_local struct mf_err_slot own;
+static _Thread_local struct mf_err_slot *other; /* NULL: own */
 
 /* Marks a message that did not fit. */
 static const char ellipsis[] = "...";
+
+static struct mf_err_slot *slot_now(void)
+{
+    return other ? other : &own;
+}
 
 /** A piece of text that is put together in a fixed buffer; what does not fit is cut and marked. */
 struct text {
@@ -58,9 +62,10 @@ static void text_append(struct text *text, const char *more)
 static int text_record(const struct text *text, int rc)
 {
     MF_ASSERT(rc < 0);
-    taken = false;
-    record.code = rc;
-    memcpy(record.msg, text->buf, text->len + 1);
+    struct mf_err_slot *slot = slot_now();
+    slot->taken = false;
+    slot->rec.code = rc;
+    memcpy(slot->rec.msg, text->buf, text->len + 1);
     return rc;
 }
 
@@ -100,7 +105,7 @@ int mf_err_in(int rc, const char *fmt, ...)
     text_vformat(&text, fmt, args);
     va_end(args);
     if (*mf_err_msg() != '\0') {
-        text_append(&text, record.msg);
+        text_append(&text, mf_err_msg());
     }
     return text_record(&text, rc);
 }
@@ -112,44 +117,53 @@ int mf_err_nomem(size_t bytes, const char *what)
 
 void mf_err_clear(void)
 {
-    taken = false;
-    record.code = SMEM_OK;
-    record.msg[0] = '\0';
+    struct mf_err_slot *slot = slot_now();
+    slot->taken = false;
+    slot->rec.code = SMEM_OK;
+    slot->rec.msg[0] = '\0';
 }
 
 const char *mf_err_msg(void)
 {
-    return taken ? "" : record.msg;
+    const struct mf_err_slot *slot = slot_now();
+    return slot->taken ? "" : slot->rec.msg;
 }
 
 const char *mf_err_take(void)
 {
     const char *text = mf_err_msg();
-    record.code = SMEM_OK;
-    taken = true;
+    struct mf_err_slot *slot = slot_now();
+    slot->rec.code = SMEM_OK;
+    slot->taken = true;
     return text;
 }
 
 int mf_err_code(void)
 {
-    return record.code;
+    return slot_now()->rec.code;
 }
 
 void mf_err_save(struct mf_err_rec *out)
 {
-    out->code = record.code;
+    out->code = mf_err_code();
     memcpy(out->msg, mf_err_msg(), strlen(mf_err_msg()) + 1);
 }
 
 void mf_err_restore(const struct mf_err_rec *rec)
 {
-    if (taken && rec->msg[0] == '\0') {
+    struct mf_err_slot *slot = slot_now();
+    if (slot->taken && rec->msg[0] == '\0') {
         return; /* as empty as before, and the text stays */
     }
-    taken = false;
-    record.code = rec->code;
-    memmove(record.msg, rec->msg, strnlen(rec->msg, sizeof(record.msg) - 1) + 1);
-    record.msg[sizeof(record.msg) - 1] = '\0';
+    slot->taken = false;
+    slot->rec.code = rec->code;
+    memmove(slot->rec.msg, rec->msg, strnlen(rec->msg, sizeof(slot->rec.msg) - 1) + 1);
+    slot->rec.msg[sizeof(slot->rec.msg) - 1] = '\0';
+}
+
+void mf_err_use(struct mf_err_slot *slot)
+{
+    other = slot;
 }
 
 void mf_assert_failed(const char *file, int line, const char *func, const char *cond)

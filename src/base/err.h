@@ -5,6 +5,7 @@
 #define MF_BASE_ERR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,15 @@ const char *mf_err_take(void);
 int mf_err_code(void);
 void mf_err_save(struct mf_err_rec *out);
 void mf_err_restore(const struct mf_err_rec *rec);
+
+/** Where a thread keeps its record; {0} is an empty one. */
+struct mf_err_slot {
+    struct mf_err_rec rec;
+    bool taken; /* the record is empty, and its text is still there for the one who has taken it */
+};
+/** The calling thread's record is the one in `slot` from now on; NULL: its own. For a simulation,
+ * whose threads are not the system's. */
+void mf_err_use(struct mf_err_slot *slot);
 
 /** A broken invariant of ours: prints file, line and the text to stderr, then aborts. Kept in
  * release builds. A caller's mistake is never an assertion. */

@@ -29,6 +29,11 @@ MF_OPTION(STORE_SESSION_MS, "store.session_ms", "MF_STORE_SESSION_MS", U64, "ms"
           600000, "a rank that the store does not hear for so long is declared dead")
 MF_OPTION(STORE_REQUEST_MS, "store.request_ms", "MF_STORE_REQUEST_MS", U64, "ms", "10000", 10,
           3600000, "deadline of one request to the store, when the caller gives none")
+MF_OPTION(
+    STORE_SETTLE_MS, "store.settle_ms", "MF_STORE_SETTLE_MS", U64, "ms", "200", 0, 3600000,
+    "a store that has just been started gives no rank to a newcomer for so long, so that ranks "
+    "that were there before a restart come first; read by who hosts the store; 0 only where "
+    "nobody can have been there before")
 MF_OPTION(PEER_EAGER, "peer.eager", "MF_PEER_EAGER", U64, "ranks", "64", 0, 1024,
           "peers of the same host that a join maps at once; the others are mapped by the first "
           "call that needs them")

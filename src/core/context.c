@@ -13,6 +13,7 @@
 #include "core/host.h"
 #include "core/pool.h"
 #include "core/restore.h"
+#include "core/world.h"
 #include "store/collective.h"
 
 #define AREA "core"
@@ -78,7 +79,9 @@ static int serve_store(struct mf_ctx *ctx, const struct mf_ctx_cfg *cfg)
     if (!mine) {
         return SMEM_OK;
     }
-    rc = mf_store_server_create(ctx->env, cfg->url, &ctx->server);
+    rc = mf_store_server_create(ctx->env, cfg->url,
+                                (uint32_t)mf_config_u64(ctx->config, MF_OPT_STORE_SETTLE_MS),
+                                &ctx->server);
     if (rc == SMEM_RES_IN_USE && !cfg->serve_only) {
         mf_log(ctx->env->log, MF_LOG_INFO, AREA,
                "the config store is served by another process: %s", mf_err_msg());
@@ -133,102 +136,19 @@ static int open_store(struct mf_ctx *ctx, const struct mf_ctx_cfg *cfg, uint64_t
 /* ---- world and rank
  * ------------------------------------------------------------------------------ */
 
-static bool stop_at_first(void *arg, const struct mf_store_kv *kv)
+static int enter_world(struct mf_ctx *ctx, uint32_t rank, uint64_t deadline_ns)
 {
-    (void)kv;
-    *(bool *)arg = true;
-    return false;
-}
-
-/* A world that nobody is in any more may be given another size. */
-static int replace_world(struct mf_ctx *ctx, const struct mf_rec_world *mine, const void *was,
-                         size_t was_len, const struct mf_rec_world *theirs, uint64_t deadline_ns)
-{
-    bool inhabited = false, swapped = false;
-    uint8_t buf[MF_RECORD_MAX];
-    int rc = mf_store_list(ctx->store, "world/rank/", deadline_ns, stop_at_first, &inhabited);
-    if (rc == SMEM_OK && !inhabited) {
-        rc = mf_store_cas(ctx->store, "world/info", was, was_len, buf, mf_rec_put_world(buf, mine),
-                          0, deadline_ns, &swapped, NULL, NULL);
-    }
-    if (rc == SMEM_OK && !swapped) {
-        rc = mf_err(
-            SMEM_INVALID_PARAM,
-            "worldSize %u differs from the %u that the other ranks of this config store gave: "
-            "all ranks must give the same",
-            mine->world_size, theirs->world_size);
-    }
-    ctx->world_id = mine->world_id;
-    return rc;
-}
-
-static int agree_on_world(struct mf_ctx *ctx, uint64_t deadline_ns)
-{
-    struct mf_rec_world mine = {.world_id = mf_random_u64(ctx->env), .world_size = ctx->world};
-    struct mf_rec_world theirs = mine;
-    uint8_t buf[MF_RECORD_MAX];
-    bool swapped = false;
-    void *was = NULL;
-    size_t was_len = 0;
-    int rc = mf_store_cas(ctx->store, "world/info", NULL, 0, buf, mf_rec_put_world(buf, &mine), 0,
-                          deadline_ns, &swapped, &was, &was_len);
-    if (rc == SMEM_OK && !swapped) {
-        rc = mf_rec_get_world(was, was_len, &theirs);
-    }
-    ctx->world_id = theirs.world_id;
-    if (rc == SMEM_OK && theirs.world_size != ctx->world) {
-        rc = replace_world(ctx, &mine, was, was_len, &theirs, deadline_ns);
-    }
-    mf_free(was);
-    return rc;
-}
-
-static int claim_rank(struct mf_ctx *ctx, uint32_t want, uint64_t deadline_ns)
-{
-    uint8_t buf[MF_RECORD_MAX];
-    void *other = NULL;
-    size_t other_len = 0;
-    int rc = mf_store_rank_claim(ctx->store, "world/", ctx->world, want, buf,
-                                 mf_rec_put_identity(buf, &ctx->identity), deadline_ns, &ctx->rank,
-                                 &other, &other_len);
-    struct mf_rec_identity holder;
-    if (rc == SMEM_DUPLICATED && mf_rec_get_identity(other, other_len, &holder) == SMEM_OK) {
-        rc = mf_err(
-            SMEM_DUPLICATED,
-            "rank %u is held by process %u%s, which is alive: give each process a rank of its "
-            "own, or use autoRanking",
-            want, holder.pid,
-            holder.host_hint == ctx->identity.host_hint ? " of this host" : " of another host");
-    }
-    mf_free(other);
-    return rc;
-}
-
-/* A rank is granted only after a restarted store has heard from the world that was there: which may
- * be another one than this rank found when it came. */
-static int confirm_world(struct mf_ctx *ctx, uint64_t deadline_ns)
-{
-    struct mf_rec_world there;
-    void *value = NULL;
-    size_t len = 0;
-    int rc = mf_store_get(ctx->store, "world/info", 0, deadline_ns, &value, &len);
-    if (rc == SMEM_NOT_EXIST) {
-        return SMEM_OK; /* it was restarted just now: this rank tells it, as all do */
-    }
+    uint64_t world_id = 0;
+    struct mf_world_want want = {
+        .rank = rank, .size = ctx->world, .id = mf_random_u64(ctx->env), .identity = ctx->identity};
+    int rc = mf_world_enter(ctx->store, &want, deadline_ns, &ctx->rank, &world_id);
     if (rc == SMEM_OK) {
-        rc = mf_rec_get_world(value, len, &there);
+        ctx->world_id = world_id; /* from now on this rank restores the world when it is lost */
+        return SMEM_OK;
     }
-    mf_free(value);
-    if (rc == SMEM_OK && there.world_size != ctx->world) {
-        rc = mf_err(SMEM_INVALID_PARAM,
-                    "worldSize %u differs from the %u that the other ranks of this config store "
-                    "gave: all ranks must give the same",
-                    ctx->world, there.world_size);
-    }
-    if (rc == SMEM_OK) {
-        ctx->world_id = there.world_id;
-    }
-    return rc;
+    return rank == MF_RANK_AUTO
+               ? mf_err_in(rc, "enter the world of %u as any rank", ctx->world)
+               : mf_err_in(rc, "enter the world of %u as rank %u", ctx->world, rank);
 }
 
 /* ---- transports
@@ -319,13 +239,7 @@ static int open_all(struct mf_ctx *ctx, const struct mf_ctx_cfg *cfg)
         rc = open_store(ctx, cfg, deadline_ns);
     }
     if (rc == SMEM_OK) {
-        rc = agree_on_world(ctx, deadline_ns);
-    }
-    if (rc == SMEM_OK) {
-        rc = claim_rank(ctx, cfg->rank, deadline_ns);
-    }
-    if (rc == SMEM_OK) {
-        rc = confirm_world(ctx, deadline_ns);
+        rc = enter_world(ctx, cfg->rank, deadline_ns);
     }
     return rc;
 }
@@ -346,9 +260,11 @@ int mf_ctx_open(const struct mf_ctx_cfg *cfg, struct mf_ctx **out)
     ctx->rank = UINT32_MAX;
     ctx->create_ms = cfg->create_ms;
     ctx->op_ms = cfg->op_ms;
-    ctx->identity = (struct mf_rec_identity){.incarnation = mf_random_u64(cfg->env),
-                                             .pid = (uint32_t)cfg->env->ops->pid(cfg->env->arg),
-                                             .host_hint = cfg->env->ops->host_hint(cfg->env->arg)};
+    ctx->identity = (struct mf_rec_identity){
+        .incarnation = mf_random_u64(cfg->env),
+        .pid = (uint32_t)cfg->env->ops->pid(cfg->env->arg),
+        .host_hint = (uint32_t)cfg->env->ops->host_hint(cfg->env->arg),
+    };
     mf_mutex_init(&ctx->tp_lock, MF_RANK_POOL);
     mf_mutex_init(&ctx->pools_lock, MF_RANK_LEAF);
     int rc = open_all(ctx, cfg);

@@ -62,7 +62,7 @@ struct mf_ctx {
     struct mf_store_server *server; /* NULL: hosted elsewhere */
     struct mf_store *store;
     struct mf_rec_identity identity;
-    uint64_t world_id;
+    _Atomic uint64_t world_id; /* 0: not entered yet */
     uint32_t world, rank;
 
     struct mf_transport_registry *registry;

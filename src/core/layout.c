@@ -238,21 +238,49 @@ static int refuse_wide(const struct mf_layout_want *want, const struct mf_rec_la
                   want->pool, have->base);
 }
 
-/* One look at the map and, where it has to change, one try to swap it. */
+/* What was found in the map so far; NULL: nothing. */
+struct found {
+    void *map;
+    size_t len;
+};
+
+/* One try to swap what was found for a map with the pool in it. Where that was no longer there the
+ * store says what is, so that a pool that is laid down already costs one request. */
+static int swap_map(struct mf_store *store, struct found *found, const struct mf_rec_map *map,
+                    uint64_t deadline_ns, bool *swapped)
+{
+    uint8_t buf[MF_RECORD_MAX];
+    struct found there = {0};
+    int rc = mf_store_cas(store, MAP_KEY, found->map, found->len, buf, mf_rec_put_map(buf, map), 0,
+                          deadline_ns, swapped, &there.map, &there.len);
+    mf_free(found->map);
+    *found = there;
+    return rc;
+}
+
+/* The wanted layout fits nowhere: what other ranks have laid down may, if there is something. */
+static int look_again(struct mf_store *store, struct found *found, int rc, uint64_t deadline_ns)
+{
+    struct mf_err_rec why;
+    if (found->map != NULL) {
+        return rc;
+    }
+    mf_err_save(&why);
+    int got = mf_store_get(store, MAP_KEY, 0, deadline_ns, &found->map, &found->len);
+    if (got == SMEM_NOT_EXIST) {
+        mf_err_restore(&why);
+        return rc;
+    }
+    return got;
+}
+
+/* Take the layout from the map that was found or put the wanted one into it. */
 static int agree_once(struct mf_store *store, const struct mf_config *config,
                       const struct mf_layout_want *want, bool never, uint64_t deadline_ns,
-                      struct mf_rec_layout *rec, bool *done)
+                      struct found *found, struct mf_rec_layout *rec, bool *done)
 {
     struct mf_rec_map map = {0};
-    uint8_t buf[MF_RECORD_MAX];
-    void *old = NULL;
-    size_t old_len = 0;
-    int rc = mf_store_get(store, MAP_KEY, 0, deadline_ns, &old, &old_len);
-    if (rc == SMEM_OK) {
-        rc = mf_rec_get_map(old, old_len, &map);
-    } else if (rc == SMEM_NOT_EXIST) {
-        rc = SMEM_OK;
-    }
+    int rc = found->map != NULL ? mf_rec_get_map(found->map, found->len, &map) : SMEM_OK;
     struct mf_rec_layout *have = rc == SMEM_OK ? map_find(&map, want->pool) : NULL;
     struct mf_rec_layout mine = wanted(want);
     bool adopt = have != NULL && agrees(&mine, have);
@@ -267,12 +295,25 @@ static int agree_once(struct mf_store *store, const struct mf_config *config,
     }
     if (rc == SMEM_OK && !adopt) {
         rc = map_put(&map, config, want, never, rec);
+        if (rc != SMEM_OK) {
+            return look_again(store, found, rc, deadline_ns);
+        }
     }
-    if (rc == SMEM_OK && !*done) {
-        rc = mf_store_cas(store, MAP_KEY, old, old_len, buf, mf_rec_put_map(buf, &map), 0,
-                          deadline_ns, done, NULL, NULL);
+    return rc == SMEM_OK && !*done ? swap_map(store, found, &map, deadline_ns, done) : rc;
+}
+
+/* This rank has announced itself: nobody takes the pool out of the map any more. */
+static int agree(struct mf_store *store, const struct mf_config *config,
+                 const struct mf_layout_want *want, bool never, uint64_t deadline_ns,
+                 struct mf_rec_layout *rec)
+{
+    struct found found = {0};
+    bool done = false;
+    int rc = SMEM_OK;
+    while (rc == SMEM_OK && !done) {
+        rc = agree_once(store, config, want, never, deadline_ns, &found, rec, &done);
     }
-    mf_free(old);
+    mf_free(found.map);
     return rc;
 }
 
@@ -292,11 +333,7 @@ int mf_layout_negotiate(struct mf_store *store, const struct mf_config *config,
     if (rc != SMEM_OK) {
         return rc;
     }
-    bool done = false;
-    while (rc == SMEM_OK && !done) {
-        rc =
-            agree_once(store, config, want, translate == TRANSLATE_NEVER, deadline_ns, &rec, &done);
-    }
+    rc = agree(store, config, want, translate == TRANSLATE_NEVER, deadline_ns, &rec);
     if (rc == SMEM_OK) {
         rc = mf_layout_init(layout, (mf_gva){rec.base}, rec.max_hbm, rec.max_dram, rec.world);
     }
@@ -329,7 +366,7 @@ static int check_unused(struct mf_store *store, uint32_t pool, uint32_t rank, ui
     char prefix[KEY_LEN];
     struct openers openers = {.self = rank};
     snprintf(prefix, sizeof(prefix), "pool/%u/open/", pool);
-    int rc = mf_store_list(store, prefix, deadline_ns, find_opener, &openers);
+    int rc = mf_store_list_keys(store, prefix, deadline_ns, find_opener, &openers);
     return rc == SMEM_OK && openers.found ? SMEM_RES_IN_USE : rc;
 }
 

@@ -156,7 +156,8 @@ void mf_members_sync_end(struct mf_members *members, uint64_t now_ns)
     for (uint32_t r = 0; r < members->world; r++) {
         struct mf_member *m = &members->v[r];
         bool expected = m->state == MF_MEMBER_JOINED || r == members->self;
-        if (expected && !m->in_sync && m->missing_ns == 0) {
+        /* Anew after the store was away: meanwhile nobody could be named. */
+        if (expected && !m->in_sync && (m->missing_ns == 0 || members->lost)) {
             m->missing_ns = now_ns;
         }
     }

@@ -119,8 +119,8 @@ static bool may_ask_store(struct mf_pool *pool, uint32_t rank)
 }
 
 /* Ask the store itself: a rank that has joined a moment ago may not have been announced here yet.
- */
-static int ask_store(struct mf_pool *pool, uint32_t rank)
+ * deadline_ns 0: none but ASK_MS. */
+static int ask_store(struct mf_pool *pool, uint32_t rank, uint64_t deadline_ns)
 {
     char key[64];
     void *value = NULL;
@@ -129,9 +129,10 @@ static int ask_store(struct mf_pool *pool, uint32_t rank)
     if (!may_ask_store(pool, rank)) {
         return SMEM_NOT_EXIST;
     }
+    uint64_t until_ns = mf_deadline_ns(pool->ctx->env, ASK_MS);
+    until_ns = deadline_ns != 0 && deadline_ns < until_ns ? deadline_ns : until_ns;
     snprintf(key, sizeof(key), "pool/%u/m/%u", pool->id, rank);
-    int rc = mf_store_get(pool->ctx->store, key, 0, mf_deadline_ns(pool->ctx->env, ASK_MS), &value,
-                          &len);
+    int rc = mf_store_get(pool->ctx->store, key, 0, until_ns, &value, &len);
     if (rc == SMEM_OK) {
         mf_mutex_lock(&pool->lock);
         /* A rank that has another life by now is replaced by the watch, which detaches the old one.
@@ -283,7 +284,7 @@ int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
     mf_mutex_lock(&pool->lock);
     member = pool->members.v[rank];
     mf_mutex_unlock(&pool->lock);
-    if (member.state != MF_MEMBER_JOINED && ask_store(pool, rank) == SMEM_OK) {
+    if (member.state != MF_MEMBER_JOINED && ask_store(pool, rank, deadline_ns) == SMEM_OK) {
         mf_mutex_lock(&pool->lock);
         member = pool->members.v[rank];
         mf_mutex_unlock(&pool->lock);
@@ -332,7 +333,8 @@ int mf_pool_seek(void *arg, uint32_t rank, uint64_t deadline_ns)
     if (is_whole(pool, rank, &record)) {
         struct mf_err_rec before;
         mf_err_save(&before);
-        (void)ask_store(pool, rank); /* it may have more than it had when it was heard of last */
+        (void)ask_store(pool, rank,
+                        deadline_ns); /* it may have more than it had when it was heard of last */
         mf_err_restore(&before);
     } else { /* it had not published all of it when it was asked */
         mf_mutex_lock(&pool->lock);

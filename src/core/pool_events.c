@@ -189,6 +189,7 @@ static void pool_peer_dead(struct mf_pool *pool, uint32_t rank, uint64_t incarna
         snprintf(key, sizeof(key), "pool/%u/m/%u", pool->id, rank);
         remove_key(pool->ctx, key, buf, mf_rec_put_member(buf, &record));
         snprintf(key, sizeof(key), "world/rank/%u", rank);
+        record.identity.world_size = pool->ctx->world;
         remove_key(pool->ctx, key, buf, mf_rec_put_identity(buf, &record.identity));
     }
 }

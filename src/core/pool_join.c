@@ -6,8 +6,9 @@
 #include "base/err.h"
 #include "core/pool.h"
 
-#define AREA        "core"
-#define LAST_TRY_NS (100 * MF_NS_PER_MS)
+#define AREA            "core"
+#define LAST_TRY_NS     (100 * MF_NS_PER_MS)
+#define EXPIRED_LOOK_MS 100 /* while it waits for the store: was this rank declared dead? */
 
 /* A peer may have come before its record did, so that the members alone do not tell who is here. */
 void mf_pool_detach_all(struct mf_pool *pool)
@@ -59,10 +60,14 @@ int mf_pool_announce(struct mf_pool *pool, uint64_t deadline_ns)
 static int retract(struct mf_pool *pool, uint64_t deadline_ns)
 {
     char key[64];
-    if (deadline_ns == 0) {
+    struct mf_err_rec before;
+    mf_err_save(&before);
+    member_key(pool, key, sizeof(key));
+    if (deadline_ns == 0) { /* submitted all the same, so that it is not announced again */
+        (void)mf_store_remove(pool->ctx->store, key, mf_now_ns(pool->ctx->env));
+        mf_err_restore(&before);
         return SMEM_OK;
     }
-    member_key(pool, key, sizeof(key));
     int rc = mf_store_remove(pool->ctx->store, key, deadline_ns);
     return rc == SMEM_NOT_EXIST ? SMEM_OK : rc;
 }
@@ -81,10 +86,13 @@ static int watch(struct mf_pool *pool, uint64_t deadline_ns)
         return rc;
     }
     mf_mutex_lock(&pool->lock);
-    while (!pool->members.synced) {
-        if (!mf_cond_wait(&pool->changed, &pool->lock, deadline_ns)) {
+    while (rc == SMEM_OK && !pool->members.synced) {
+        uint64_t look_ns = mf_deadline_ns(pool->ctx->env, EXPIRED_LOOK_MS);
+        bool last = look_ns >= deadline_ns;
+        bool told = mf_cond_wait(&pool->changed, &pool->lock, last ? deadline_ns : look_ns);
+        rc = mf_ctx_check(pool->ctx);
+        if (rc == SMEM_OK && last && !told && !pool->members.synced) {
             rc = mf_err(SMEM_TIMEOUT, "the config store has not named the members in time");
-            break;
         }
     }
     mf_mutex_unlock(&pool->lock);

@@ -140,6 +140,9 @@ void mf_restore_start(struct mf_ctx *ctx)
 {
     struct mf_store_req look = {.op = MF_STORE_GET, .key = MAP_KEY};
     ctx->restore_tries = 0;
+    if (ctx->world_id == 0) {
+        return; /* it has not entered yet, and nothing of the store is its business */
+    }
     swap_world(ctx, NULL, 0);
     submit(ctx, &look, on_first_look);
 }

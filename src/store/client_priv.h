@@ -6,7 +6,7 @@
 
 #include "base/limits.h"
 #include "store/client_sm.h"
-#include "wire/store_msg.h"
+#include "wire/store_item.h"
 
 /* Ids of announcements: this bit, and the number of the ephemeral key. */
 #define CLIENT_ANNOUNCE_BIT 0x40000000u
@@ -75,6 +75,7 @@ struct mf_client_sm {
     struct client_eph *ephs;
     uint32_t eph_next_id;
     struct mf_client_watch *watches, *watches_tail;
+    struct mf_item_prev last; /* what the next item of this connection is written against */
     uint32_t dispatching;
     bool sweep; /* a watch died during a dispatch */
 };

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/mutant.h"
 #include "store/client_priv.h"
 
 /* No further request is queued while this much waits to be sent. */
@@ -213,6 +214,23 @@ static void unsent_append(struct mf_client_sm *sm, struct mf_client_req *req)
     sm->unsent_tail = req;
 }
 
+static struct client_eph **eph_find(struct mf_client_sm *sm, const char *key, size_t len)
+{
+    struct client_eph **link = &sm->ephs;
+    while (*link != NULL && ((*link)->key_len != len || memcmp((*link)->key, key, len) != 0))
+        link = &(*link)->next;
+    return link;
+}
+
+static void eph_drop(struct client_eph **link)
+{
+    struct client_eph *eph = *link;
+    if (eph == NULL)
+        return;
+    *link = eph->next;
+    mf_free(eph);
+}
+
 void mf_client_sm_submit(struct mf_client_sm *sm, uint64_t now_ns, struct mf_client_req *req)
 {
     struct mf_store_rsp refused = {.rc = SMEM_NOT_CONNECTED, .msg = sm->why};
@@ -238,7 +256,10 @@ void mf_client_sm_submit(struct mf_client_sm *sm, uint64_t now_ns, struct mf_cli
     sm->slot_hint = (sm->slot_hint + 1) & SLOT_MASK;
     sm->open_count++;
     req->begin_ns = now_ns;
-    if (req->deadline_ns < sm->req_next_ns)
+    /* Whether or not this is answered: a store that is started again must not hear of the key. */
+    if (req->msg.op == MF_STORE_REMOVE)
+        eph_drop(eph_find(sm, req->msg.key, req->msg.key_len));
+    if (req->deadline_ns < sm->req_next_ns && !MF_MUTANT(DEADLINE))
         sm->req_next_ns = req->deadline_ns;
     unsent_append(sm, req);
     mf_cl_req_push(sm);
@@ -344,23 +365,6 @@ void mf_cl_req_tick(struct mf_client_sm *sm, uint64_t now_ns)
 
 /* ---- ephemeral keys ---------------------------------------------------------------------------
  */
-
-static struct client_eph **eph_find(struct mf_client_sm *sm, const char *key, size_t len)
-{
-    struct client_eph **link = &sm->ephs;
-    while (*link != NULL && ((*link)->key_len != len || memcmp((*link)->key, key, len) != 0))
-        link = &(*link)->next;
-    return link;
-}
-
-static void eph_drop(struct client_eph **link)
-{
-    struct client_eph *eph = *link;
-    if (eph == NULL)
-        return;
-    *link = eph->next;
-    mf_free(eph);
-}
 
 /* The server has executed a request that changes its key: is the key ours from now on? */
 static void eph_update(struct mf_client_sm *sm, struct mf_client_req *req, uint64_t rev)

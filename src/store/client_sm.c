@@ -9,10 +9,13 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/mutant.h"
 #include "store/client_priv.h"
 
-#define BACKOFF_MIN_MS 50u
-#define BACKOFF_MAX_MS 500u
+/* Pauses between attempts. The longest is well below the time for which a store that was started
+ * again waits for those who were there before (option store.settle_ms). */
+#define BACKOFF_MIN_MS 20u
+#define BACKOFF_MAX_MS 100u
 #define CONNECT_MS     2000u /* one attempt, until the session is granted */
 
 int mf_client_sm_create(const struct mf_client_sm_cfg *cfg, uint64_t now_ns,
@@ -143,8 +146,9 @@ static void on_welcome(struct mf_client_sm *sm, uint64_t now_ns, const uint8_t *
         mf_cl_drop(sm, "the store sent a WELCOME that is malformed or out of turn");
         return;
     }
-    bool same = welcome.boot_id == sm->boot_id && !sm->moving;
-    if ((sm->boot_id != 0) != (welcome.restored != 0) || same) {
+    /* The same life of the store has kept the session when it moved, or when the store itself had
+     * not run for a while and this client left it for that. */
+    if ((sm->boot_id != 0) != (welcome.restored != 0)) {
         mf_cl_drop(sm, "the store granted another session than the one asked for");
         return;
     }
@@ -250,6 +254,7 @@ void mf_client_sm_connected(struct mf_client_sm *sm, uint64_t now_ns)
     sm->stream_queued = 0;
     sm->stream_sent = 0;
     mf_framer_reset(&sm->in);
+    mf_item_prev_reset(&sm->last);
     mf_outq_clear(&sm->out);
     mf_cl_begin(sm, MF_SMSG_HELLO, &wr);
     mf_smsg_put_hello(&wr, &(struct mf_smsg_hello){.session_id = sm->cfg.session_id,
@@ -277,6 +282,8 @@ void mf_client_sm_closed(struct mf_client_sm *sm, uint64_t now_ns, const char *w
     sm->move_on = false;
     sm->state = sm->closing || sm->expired ? MF_CLIENT_CLOSED : MF_CLIENT_DOWN;
     mf_framer_reset(&sm->in);
+    if (MF_MUTANT(CUT_LEAK) && !sm->closing)
+        mf_outq_init(&sm->out, MF_STORE_QUEUE_MAX);
     mf_outq_clear(&sm->out);
     if (sm->state == MF_CLIENT_DOWN)
         schedule_retry(sm, now_ns);

@@ -153,31 +153,33 @@ void mf_cl_watch_sync(struct mf_client_sm *sm, const uint8_t *body, size_t len)
 {
     struct mf_rd rd;
     struct mf_smsg_item item;
-    size_t count;
     mf_rd_init(&rd, body, len);
     uint32_t id = mf_rd_u32(&rd);
     uint8_t flags = mf_rd_u8(&rd);
-    if (rd.bad || flags > (MF_SMSG_SYNC_BEGIN | MF_SMSG_SYNC_END) ||
-        mf_smsg_check_items(rd, &count) != SMEM_OK) {
+    if (rd.bad || flags > (MF_SMSG_SYNC_BEGIN | MF_SMSG_SYNC_END)) {
         mf_cl_drop(sm, "the store sent a malformed SYNC message");
         return;
     }
-    struct mf_client_watch *watch = find(sm, id);
-    if (watch == NULL)
-        return; /* unwatched meanwhile */
-    if (watch->synced || ((flags & MF_SMSG_SYNC_BEGIN) != 0) == watch->in_sync) {
+    struct mf_client_watch *watch = find(sm, id); /* NULL: unwatched meanwhile */
+    if (watch != NULL && (watch->synced || ((flags & MF_SMSG_SYNC_BEGIN) != 0) == watch->in_sync)) {
         mf_cl_drop(sm, "the store sent a SYNC message out of turn");
         return;
     }
     sm->dispatching++;
-    if (flags & MF_SMSG_SYNC_BEGIN)
+    if (watch != NULL && (flags & MF_SMSG_SYNC_BEGIN))
         give(watch, MF_WATCH_SYNC_BEGIN);
-    while (mf_smsg_get_item(&rd, &item))
-        give_item(watch, &item);
-    watch->in_sync = (flags & MF_SMSG_SYNC_END) == 0;
-    watch->synced = !watch->in_sync;
-    if (watch->synced)
-        give(watch, MF_WATCH_SYNC_END);
+    while (mf_item_get(&rd, &sm->last, &item)) { /* what follows is written against it */
+        if (watch != NULL)
+            give_item(watch, &item);
+    }
+    if (!mf_rd_done(&rd)) {
+        mf_cl_drop(sm, "the store sent a malformed SYNC message");
+    } else if (watch != NULL) {
+        watch->in_sync = (flags & MF_SMSG_SYNC_END) == 0;
+        watch->synced = !watch->in_sync;
+        if (watch->synced)
+            give(watch, MF_WATCH_SYNC_END);
+    }
     dispatch_end(sm);
 }
 
@@ -185,14 +187,9 @@ void mf_cl_watch_events(struct mf_client_sm *sm, const uint8_t *body, size_t len
 {
     struct mf_rd rd;
     struct mf_smsg_item item;
-    size_t count;
     mf_rd_init(&rd, body, len);
-    if (mf_smsg_check_items(rd, &count) != SMEM_OK) {
-        mf_cl_drop(sm, "the store sent a malformed EVENTS message");
-        return;
-    }
     sm->dispatching++;
-    while (mf_smsg_get_item(&rd, &item)) {
+    while (mf_item_get(&rd, &sm->last, &item)) {
         for (struct mf_client_watch *watch = sm->watches; watch != NULL; watch = watch->next) {
             /* While the state arrives in pieces, no change comes in between. */
             if (watch->synced && item.key_len >= watch->prefix_len &&
@@ -200,6 +197,8 @@ void mf_cl_watch_events(struct mf_client_sm *sm, const uint8_t *body, size_t len
                 give_item(watch, &item);
         }
     }
+    if (!mf_rd_done(&rd))
+        mf_cl_drop(sm, "the store sent a malformed EVENTS message");
     dispatch_end(sm);
 }
 

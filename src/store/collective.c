@@ -321,7 +321,7 @@ static int find_free(const struct claim *claim, uint64_t turn, uint32_t *out)
     taken.ranks = mf_calloc(claim->world_size, 1, "ranks that are taken");
     if (taken.ranks == NULL)
         return SMEM_MALLOC_FAILED;
-    rc = mf_store_list(claim->store, prefix, claim->deadline_ns, mark_taken, &taken);
+    rc = mf_store_list_keys(claim->store, prefix, claim->deadline_ns, mark_taken, &taken);
     uint32_t free_count = claim->world_size - taken.count;
     if (rc == SMEM_OK && free_count == 0)
         rc = mf_err(SMEM_NO_RESOURCES, "all %u ranks are taken", claim->world_size);
@@ -422,46 +422,55 @@ fini:
     return rc;
 }
 
-static int claim_one(const struct claim *claim, uint32_t want, void **other, size_t *other_len)
+/* One look at the wanted rank. */
+static int try_one(const struct claim *claim, uint32_t want, void **other, size_t *other_len)
 {
-    char key[MF_KEY_MAX + 1];
-    bool got;
-    if (want >= claim->world_size)
-        return mf_err(SMEM_INVALID_PARAM, "rank %u is not below the world's size %u", want,
-                      claim->world_size);
-    int rc = rank_key(claim, want, key);
-    if (rc == SMEM_OK)
-        rc = try_rank(claim, want, &got, other, other_len);
+    bool got = false;
+    int rc = try_rank(claim, want, &got, other, other_len);
     if (rc == SMEM_OK && !got)
-        rc = wait_rank(claim, want, key, other, other_len);
+        rc = mf_err(SMEM_DUPLICATED, "rank %u is held by another process that is alive", want);
     return rc;
 }
 
-int mf_store_rank_claim(struct mf_store *store, const char *prefix, uint32_t world_size,
-                        uint32_t want, const void *record, size_t record_len, uint64_t deadline_ns,
-                        uint32_t *rank, void **other, size_t *other_len)
+static int wait_one(const struct claim *claim, uint32_t want, void **other, size_t *other_len)
 {
-    struct claim claim = {.store = store,
-                          .prefix = prefix,
-                          .world_size = world_size,
-                          .record = record,
-                          .record_len = record_len,
-                          .deadline_ns = deadline_ns};
+    char key[MF_KEY_MAX + 1];
+    int rc = rank_key(claim, want, key);
+    return rc == SMEM_OK ? wait_rank(claim, want, key, other, other_len) : rc;
+}
+
+enum { CLAIM_TRY = 1, CLAIM_WAIT = 2 };
+
+static int claim_rank(const struct claim *claim, unsigned how, uint32_t want, uint32_t *rank,
+                      void **other, size_t *other_len)
+{
+    int rc = SMEM_DUPLICATED;
+    if (claim->world_size == 0 || claim->world_size > MF_WORLD_MAX)
+        return mf_err(SMEM_INVALID_PARAM, "a world of %u ranks is not within 1..%u",
+                      claim->world_size, MF_WORLD_MAX);
+    if (want == MF_RANK_AUTO)
+        return claim_any(claim, rank);
+    if (want >= claim->world_size)
+        return mf_err(SMEM_INVALID_PARAM, "rank %u is not below the world's size %u", want,
+                      claim->world_size);
+    if (how & CLAIM_TRY)
+        rc = try_one(claim, want, other, other_len);
+    if (rc == SMEM_DUPLICATED && (how & CLAIM_WAIT))
+        rc = wait_one(claim, want, other, other_len);
+    return rc;
+}
+
+static int claim_how(const struct claim *claim, unsigned how, uint32_t want, uint32_t *rank,
+                     void **other, size_t *other_len)
+{
     void *held = NULL;
     size_t held_len = 0;
-    int rc;
     if (other != NULL)
         *other = NULL;
     if (other_len != NULL)
         *other_len = 0;
     *rank = want;
-    if (world_size == 0 || world_size > MF_WORLD_MAX)
-        rc = mf_err(SMEM_INVALID_PARAM, "a world of %u ranks is not within 1..%u", world_size,
-                    MF_WORLD_MAX);
-    else if (want == MF_RANK_AUTO)
-        rc = claim_any(&claim, rank);
-    else
-        rc = claim_one(&claim, want, &held, &held_len);
+    int rc = claim_rank(claim, how, want, rank, &held, &held_len);
     if (rc == SMEM_OK) {
         mf_free(held);
         return SMEM_OK;
@@ -473,5 +482,30 @@ int mf_store_rank_claim(struct mf_store *store, const char *prefix, uint32_t wor
     } else {
         mf_free(held);
     }
-    return mf_err_in(rc, "claim a rank below \"%.80s\" for a world of %u", prefix, world_size);
+    return mf_err_in(rc, "claim a rank below \"%.80s\" for a world of %u", claim->prefix,
+                     claim->world_size);
+}
+
+int mf_store_rank_claim(struct mf_store *store, const char *prefix, uint32_t world_size,
+                        uint32_t want, const void *record, size_t record_len, uint64_t deadline_ns,
+                        uint32_t *rank, void **other, size_t *other_len)
+{
+    struct claim claim = {store, prefix, world_size, record, record_len, deadline_ns};
+    return claim_how(&claim, CLAIM_TRY | CLAIM_WAIT, want, rank, other, other_len);
+}
+
+int mf_store_rank_try(struct mf_store *store, const char *prefix, uint32_t world_size,
+                      uint32_t want, const void *record, size_t record_len, uint64_t deadline_ns,
+                      uint32_t *rank, void **other, size_t *other_len)
+{
+    struct claim claim = {store, prefix, world_size, record, record_len, deadline_ns};
+    return claim_how(&claim, CLAIM_TRY, want, rank, other, other_len);
+}
+
+int mf_store_rank_wait(struct mf_store *store, const char *prefix, uint32_t world_size,
+                       uint32_t want, const void *record, size_t record_len, uint64_t deadline_ns,
+                       uint32_t *rank, void **other, size_t *other_len)
+{
+    struct claim claim = {store, prefix, world_size, record, record_len, deadline_ns};
+    return claim_how(&claim, CLAIM_WAIT, want, rank, other, other_len);
 }

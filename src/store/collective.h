@@ -26,5 +26,13 @@ int mf_store_allgather(struct mf_store *store, const char *name, uint32_t rank, 
 int mf_store_rank_claim(struct mf_store *store, const char *prefix, uint32_t world_size,
                         uint32_t want, const void *record, size_t record_len, uint64_t deadline_ns,
                         uint32_t *rank, void **other, size_t *other_len);
+/** As mf_store_rank_claim, without waiting for a holder's end: SMEM_DUPLICATED at once. */
+int mf_store_rank_try(struct mf_store *store, const char *prefix, uint32_t world_size,
+                      uint32_t want, const void *record, size_t record_len, uint64_t deadline_ns,
+                      uint32_t *rank, void **other, size_t *other_len);
+/** As mf_store_rank_claim when a try has just found the wanted rank held: begins with the watch. */
+int mf_store_rank_wait(struct mf_store *store, const char *prefix, uint32_t world_size,
+                       uint32_t want, const void *record, size_t record_len, uint64_t deadline_ns,
+                       uint32_t *rank, void **other, size_t *other_len);
 
 #endif

@@ -197,6 +197,24 @@ free_local:
     return rc;
 }
 
+struct status_arg {
+    struct mf_store_local *local;
+    struct mf_store_server_status *out;
+};
+
+static void status_on_loop(void *arg)
+{
+    const struct status_arg *in = arg;
+    mf_server_sm_get_status(in->local->sm, in->out);
+    in->out->recovering = mf_server_sm_recovering(in->local->sm, mf_now_ns(in->local->env));
+}
+
+void mf_store_local_get_status(struct mf_store_local *local, struct mf_store_server_status *out)
+{
+    struct status_arg in = {.local = local, .out = out};
+    mf_loop_call(local->loop, status_on_loop, &in);
+}
+
 static void stop_on_loop(void *arg)
 {
     struct mf_store_local *local = arg;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/mutant.h"
 #include "store/server_priv.h"
 
 /* A list of keys is sent in pieces of about this size. */
@@ -205,9 +206,10 @@ static int op_remove(struct mf_server_conn *conn, const struct mf_smsg_request *
 
 /* One frame of items, from *at on; *at becomes the entry after it. */
 static void send_piece(struct mf_server_conn *conn, uint8_t type, uint32_t id, const char *prefix,
-                       size_t prefix_len, bool sync, bool first, struct mf_kv_entry **at)
+                       size_t prefix_len, bool values, bool first, struct mf_kv_entry **at)
 {
     struct mf_wr wr;
+    bool sync = type == MF_SMSG_SYNC;
     size_t flags_at = 0;
     mf_srv_send_begin(conn, type, &wr);
     mf_wr_u32(&wr, id);
@@ -218,11 +220,15 @@ static void send_piece(struct mf_server_conn *conn, uint8_t type, uint32_t id, c
     size_t begin = conn->out.buf.len;
     while (*at != NULL && wr.rc == SMEM_OK && conn->out.buf.len - begin < PIECE_BYTES) {
         struct mf_kv_entry *entry = *at;
-        mf_smsg_put_item(&wr, &(struct mf_smsg_item){.kind = MF_SMSG_PUT,
-                                                     .key = entry->key,
-                                                     .key_len = entry->node.key_len,
-                                                     .value = entry->value,
-                                                     .value_len = entry->value_len});
+        struct mf_smsg_item item = {.kind = MF_SMSG_PUT,
+                                    .key = entry->key,
+                                    .key_len = entry->node.key_len,
+                                    .value = entry->value,
+                                    .value_len = values ? entry->value_len : 0};
+        if (sync)
+            mf_item_put(&wr, &conn->last, &item);
+        else
+            mf_smsg_put_item(&wr, &item);
         *at = mf_kv_next(entry, prefix, prefix_len);
     }
     if (sync && *at == NULL && wr.rc == SMEM_OK)
@@ -231,7 +237,7 @@ static void send_piece(struct mf_server_conn *conn, uint8_t type, uint32_t id, c
 }
 
 bool mf_srv_send_items(struct mf_server_conn *conn, uint8_t type, uint32_t id, const char *prefix,
-                       size_t prefix_len, bool sync, size_t *count)
+                       size_t prefix_len, bool values, size_t *count)
 {
     const struct mf_kv *kv = &conn->sm->kv;
     size_t limit = conn->sm->cfg.queue_max / 2;
@@ -239,7 +245,7 @@ bool mf_srv_send_items(struct mf_server_conn *conn, uint8_t type, uint32_t id, c
     struct mf_kv_entry *first = mf_kv_first(kv, prefix, prefix_len);
     *count = 0;
     for (struct mf_kv_entry *at = first; at != NULL; at = mf_kv_next(at, prefix, prefix_len)) {
-        bytes += at->node.key_len + at->value_len + MF_SMSG_ITEM_OVERHEAD;
+        bytes += at->node.key_len + (values ? at->value_len : 0) + MF_SMSG_ITEM_OVERHEAD;
         (*count)++;
     }
     if (bytes > limit) {
@@ -249,8 +255,8 @@ bool mf_srv_send_items(struct mf_server_conn *conn, uint8_t type, uint32_t id, c
         return false;
     }
     struct mf_kv_entry *at = first;
-    for (bool begin = true; at != NULL || (begin && sync); begin = false) {
-        send_piece(conn, type, id, prefix, prefix_len, sync, begin, &at);
+    for (bool begin = true; at != NULL || (begin && type == MF_SMSG_SYNC); begin = false) {
+        send_piece(conn, type, id, prefix, prefix_len, values, begin, &at);
         if (conn->state != CONN_OPEN)
             break;
     }
@@ -260,7 +266,8 @@ bool mf_srv_send_items(struct mf_server_conn *conn, uint8_t type, uint32_t id, c
 static int op_list(struct mf_server_conn *conn, const struct mf_smsg_request *req)
 {
     size_t count;
-    if (!mf_srv_send_items(conn, MF_SMSG_PART, req->id, req->key, req->key_len, false, &count))
+    bool values = (req->flags & MF_STORE_KEYS) == 0;
+    if (!mf_srv_send_items(conn, MF_SMSG_PART, req->id, req->key, req->key_len, values, &count))
         return SMEM_NO_RESOURCES;
     reply(conn, &(struct mf_smsg_reply){.id = req->id, .number = count});
     return SMEM_OK;
@@ -272,7 +279,8 @@ static int op_list(struct mf_server_conn *conn, const struct mf_smsg_request *re
 static bool announce_wins(struct mf_server_conn *conn, uint64_t now_ns,
                           const struct mf_kv_entry *entry, uint64_t rev)
 {
-    if (entry->owner == NULL || !mf_server_sm_recovering(conn->sm, now_ns))
+    bool in_time = MF_MUTANT(LATE_ANNOUNCE) || mf_server_sm_recovering(conn->sm, now_ns);
+    if (entry->owner == NULL || !in_time)
         return false;
     return !mf_srv_conn_of(entry->owner)->reopened || rev > entry->rev;
 }
@@ -355,7 +363,9 @@ void mf_srv_request(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t 
     }
     bool claim = req.op == MF_STORE_CAS && req.expect == NULL && req.value != NULL &&
                  (req.flags & MF_STORE_EPHEMERAL) != 0;
-    if (rc == SMEM_OK && claim && !conn->reopened && mf_server_sm_recovering(conn->sm, now_ns)) {
+    /* Also of a session that is restored: what it had, it announces; what it claims it has not. */
+    if (rc == SMEM_OK && claim && !MF_MUTANT(EARLY_NEWCOMER) &&
+        mf_server_sm_recovering(conn->sm, now_ns)) {
         rc = mf_srv_wait_recovery(conn, body, len, &req);
     } else if (rc == SMEM_OK) {
         mf_srv_execute(conn, now_ns, &req);

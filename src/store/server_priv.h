@@ -7,7 +7,7 @@
 #include "base/limits.h"
 #include "store/kv.h"
 #include "store/server_sm.h"
-#include "wire/store_msg.h"
+#include "wire/store_item.h"
 
 enum conn_state {
     CONN_HELLO, /* nothing but HELLO is accepted */
@@ -37,9 +37,10 @@ struct mf_server_conn {
     char peer[80];
 
     bool session;  /* alive: the fields below count, and session_node is in the tree */
-    bool moved;    /* it has said MOVE */
+    bool moved;    /* it may come back on another connection */
     bool reopened; /* it lived on the server that ran here before */
     uint32_t session_ms;
+    uint32_t away_ms; /* how long it may stay away when it has moved */
     uint64_t session_id;
     char session_key[8];
     struct mf_tree_node session_node;
@@ -48,14 +49,17 @@ struct mf_server_conn {
     uint32_t watch_count;
     struct mf_srv_wait *waits;
     uint32_t wait_count;
-    uint64_t event_seq; /* the last change that was queued here */
+    uint64_t event_seq;       /* the last change that was queued here */
+    struct mf_item_prev last; /* what the next item is written against */
 };
 
 struct mf_server_sm {
     struct mf_server_sm_cfg cfg;
     uint64_t boot_id, boot_ns;
     uint64_t next_ns;       /* not later than the earliest expiry */
-    uint64_t recover_until; /* 0: nobody from before a restart has shown up */
+    uint64_t recover_until; /* newcomers' claims wait until then */
+    bool reopened;          /* somebody from before a restart has shown up */
+    uint64_t late_until;    /* this thread did not run for a while, a moment before; 0: it did */
     struct mf_kv kv;
     struct mf_tree sessions;              /* by session id */
     struct mf_tree watched;               /* distinct prefixes */
@@ -66,7 +70,7 @@ struct mf_server_sm {
     struct mf_server_conn *ready_head, *ready_tail;
     /* The last of those who are to be answered; NULL: none. */
     struct mf_server_conn *asked_tail;
-    struct mf_buf scratch; /* one encoded event */
+    struct mf_buf scratch; /* one event as it is written to one connection */
     uint64_t event_seq;
     uint32_t conn_count, watch_count;
     uint64_t requests, events, bytes_in, bytes_out;
@@ -95,10 +99,10 @@ void mf_srv_execute(struct mf_server_conn *conn, uint64_t now_ns,
 /** REPLY with the thread's error sentence. */
 void mf_srv_reply_error(struct mf_server_conn *conn, uint32_t id, int rc);
 void mf_srv_reply_value(struct mf_server_conn *conn, uint32_t id, const struct mf_kv_entry *entry);
-/** Items of all keys with the prefix, in frames of `type`; false when they are too many bytes for
- * one answer (the sentence says so). `sync`: with the flags of a SYNC message. */
+/** Items of all keys with the prefix, in frames of `type`, PART or SYNC; false when they are too
+ * many bytes for one answer (the sentence says so). Without `values` these are empty. */
 bool mf_srv_send_items(struct mf_server_conn *conn, uint8_t type, uint32_t id, const char *prefix,
-                       size_t prefix_len, bool sync, size_t *count);
+                       size_t prefix_len, bool values, size_t *count);
 
 /* server_watch.c */
 void mf_srv_watch_add(struct mf_server_conn *conn, const struct mf_smsg_watch *msg);

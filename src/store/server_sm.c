@@ -22,6 +22,9 @@
 /* How long a session that has moved may stay away: another store may be this one under another
  * address, and ranks do not move all at once. */
 #define AWAY_MS 30000u
+/* After this thread did not run for a while: how long connections that close may be those of
+ * clients that gave up waiting for it, and are about to come back. */
+#define LATE_AFTER_NS MF_NS_PER_S
 
 void mf_server_sm_cfg_init(struct mf_server_sm_cfg *cfg, const struct mf_env *env)
 {
@@ -43,7 +46,8 @@ int mf_server_sm_create(const struct mf_server_sm_cfg *cfg, uint64_t now_ns,
     sm->cfg = *cfg;
     sm->boot_id = mf_random_u64(cfg->env);
     sm->boot_ns = now_ns;
-    sm->next_ns = UINT64_MAX;
+    sm->recover_until = now_ns + cfg->settle_ms * MF_NS_PER_MS;
+    sm->next_ns = cfg->settle_ms > 0 ? sm->recover_until : UINT64_MAX;
     mf_kv_init(&sm->kv, mf_random_u64(cfg->env), cfg->keys_max, cfg->bytes_max);
     mf_tree_init(&sm->sessions, mf_random_u64(cfg->env));
     mf_tree_init(&sm->watched, mf_random_u64(cfg->env));
@@ -247,7 +251,7 @@ bool mf_server_sm_recovering(const struct mf_server_sm *sm, uint64_t now_ns)
 static uint64_t expiry_ns(const struct mf_server_conn *conn)
 {
     uint64_t ms = conn->state == CONN_OPEN   ? conn->session_ms
-                  : conn->state == CONN_AWAY ? AWAY_MS
+                  : conn->state == CONN_AWAY ? conn->away_ms
                                              : conn->sm->cfg.hello_ms;
     return conn->heard_ns + ms * MF_NS_PER_MS;
 }
@@ -350,6 +354,16 @@ static void on_move(struct mf_server_conn *conn)
     mf_srv_watch_drop_all(conn);
     mf_srv_wait_drop_all(conn);
     conn->moved = true;
+    conn->away_ms = AWAY_MS;
+}
+
+/* Who lived on a former life of this store and comes within its session's time is waited for, and
+ * others like it. Later, those who are there have taken it for dead: it gets what nobody has. */
+static bool may_recover(const struct mf_server_sm *sm, const struct mf_smsg_hello *hello,
+                        uint64_t now_ns)
+{
+    uint32_t ms = hello->session_ms > sm->cfg.settle_ms ? hello->session_ms : sm->cfg.settle_ms;
+    return now_ns < sm->boot_ns + ms * MF_NS_PER_MS;
 }
 
 static void on_hello(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t *body, size_t len)
@@ -375,7 +389,8 @@ static void on_hello(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t
     conn->session_node.key = conn->session_key;
     conn->session_node.key_len = sizeof(conn->session_key);
     mf_tree_insert(&sm->sessions, &conn->session_node);
-    if (conn->reopened && other == NULL && sm->recover_until == 0) {
+    if (conn->reopened && other == NULL && !sm->reopened && may_recover(sm, &hello, now_ns)) {
+        sm->reopened = true;
         sm->recover_until = now_ns + hello.session_ms * MF_NS_PER_MS;
         due(sm, sm->recover_until);
         mf_log(sm->cfg.env->log, MF_LOG_WARN, "store",
@@ -447,6 +462,7 @@ static bool on_frame(void *arg, uint8_t type, const uint8_t *body, size_t len)
         mf_srv_request(conn, feed->now_ns, body, len);
         break;
     case MF_SMSG_WATCH:
+        conn->sm->requests++;
         if (mf_smsg_get_watch(body, len, &watch) == SMEM_OK)
             mf_srv_watch_add(conn, &watch);
         else
@@ -511,10 +527,24 @@ int mf_server_sm_open(struct mf_server_sm *sm, uint64_t now_ns, const char *peer
     return SMEM_OK;
 }
 
+/* Has this thread not run for a while, just before now? Nobody could be heard then. */
+static bool is_late(struct mf_server_sm *sm, uint64_t now_ns)
+{
+    if (now_ns >= sm->next_ns && now_ns - sm->next_ns >= LATE_NS)
+        sm->late_until = now_ns + LATE_AFTER_NS;
+    return now_ns < sm->late_until;
+}
+
 void mf_server_sm_closed(struct mf_server_sm *sm, uint64_t now_ns, struct mf_server_conn *conn)
 {
     unready(conn);
     sm->conn_count--;
+    if (conn->state == CONN_OPEN && conn->session && !conn->moved && is_late(sm, now_ns)) {
+        mf_srv_watch_drop_all(conn);
+        mf_srv_wait_drop_all(conn);
+        conn->moved = true;
+        conn->away_ms = conn->session_ms / 2;
+    }
     if (conn->moved && conn->session) {
         conn->state = CONN_AWAY;
         conn->heard_ns = now_ns;
@@ -552,7 +582,8 @@ static void expire(struct mf_server_conn *conn)
  * has half of its time from now on, which is more than the time between two heartbeats. */
 static void forgive(struct mf_server_sm *sm, uint64_t now_ns)
 {
-    if (now_ns - sm->next_ns < LATE_NS)
+    bool overdue = now_ns - sm->next_ns >= LATE_NS;
+    if (!is_late(sm, now_ns) || !overdue)
         return;
     for (struct mf_server_conn *conn = sm->conns; conn != NULL; conn = conn->next) {
         uint64_t grace = conn->session_ms * MF_NS_PER_MS / 2;

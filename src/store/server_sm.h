@@ -18,6 +18,8 @@ struct mf_server_conn;
 struct mf_server_sm_cfg {
     const struct mf_env *env; /* borrowed: randomness and the log; never the clock */
     uint32_t hello_ms;        /* a connection that has not said HELLO by then is closed */
+    uint32_t settle_ms; /* so long after the beginning, newcomers' claims wait: who had a session on
+                           a former life of this store comes first. 0: there was none */
     uint32_t conns_max;
     size_t keys_max, bytes_max; /* of the keyspace */
     size_t queue_max;           /* bytes queued to one connection before it is cut off */
@@ -70,8 +72,8 @@ enum mf_conn_want mf_server_conn_want(const struct mf_server_conn *conn);
 
 /** All but url and uptime_ms, which the shell knows. */
 void mf_server_sm_get_status(const struct mf_server_sm *sm, struct mf_store_server_status *out);
-/** True while ranks that lived before a restart of the store announce themselves again, and
- * newcomers' ephemeral keys wait. */
+/** True while ranks that lived before a restart of the store announce themselves again, or may be
+ * about to (settle_ms), and newcomers' ephemeral keys wait. */
 bool mf_server_sm_recovering(const struct mf_server_sm *sm, uint64_t now_ns);
 /** For tests and oracles: the value of a key, borrowed until the next call; NULL when absent. */
 const void *mf_server_sm_peek(const struct mf_server_sm *sm, const char *key, size_t *len);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Watches of prefixes and the events that go to them. Distinct prefixes stand in a tree with their
-// watchers; a change looks up each prefix length in use, encodes its event once, and a connection
-// gets it once, however many of its watches match (the client sorts it out).
+// watchers; a change looks up each prefix length in use, and a connection gets it once, however
+// many of its watches match (the client sorts it out).
 #include <string.h>
 
 #include "base/alloc.h"
@@ -131,13 +131,23 @@ void mf_srv_watch_drop_all(struct mf_server_conn *conn)
         watch_free(&conn->watches);
 }
 
-static void event_append(struct mf_server_conn *conn, const struct mf_buf *event)
+/* Written against what went to this connection before, behind the events that wait there. */
+static void event_append(struct mf_server_conn *conn, const struct mf_smsg_item *item)
 {
+    struct mf_server_sm *sm = conn->sm;
     struct mf_wr wr;
-    if (conn->state != CONN_OPEN || conn->event_seq == conn->sm->event_seq)
+    if (conn->state != CONN_OPEN || conn->event_seq == sm->event_seq)
         return;
-    conn->event_seq = conn->sm->event_seq;
-    conn->sm->events++;
+    conn->event_seq = sm->event_seq;
+    sm->events++;
+    mf_buf_clear(&sm->scratch);
+    mf_wr_init(&wr, &sm->scratch);
+    mf_item_put(&wr, &conn->last, item);
+    if (wr.rc != SMEM_OK) {
+        mf_srv_cut(conn, "no memory for an event that it watches");
+        return;
+    }
+    const struct mf_buf *event = &sm->scratch;
     if (conn->events_open && conn->out.buf.len - conn->out.open + event->len < EVENTS_FRAME_MAX) {
         if (mf_outq_extend(&conn->out, event->data, event->len) != SMEM_OK)
             mf_srv_cut(conn, mf_err_msg());
@@ -151,26 +161,14 @@ static void event_append(struct mf_server_conn *conn, const struct mf_buf *event
     conn->events_open = conn->state == CONN_OPEN;
 }
 
-static int event_encode(struct mf_server_sm *sm, enum mf_smsg_kind kind,
-                        const struct mf_kv_entry *entry)
+void mf_srv_publish(struct mf_server_sm *sm, enum mf_smsg_kind kind,
+                    const struct mf_kv_entry *entry)
 {
-    struct mf_wr wr;
     struct mf_smsg_item item = {.kind = kind,
                                 .key = entry->key,
                                 .key_len = entry->node.key_len,
                                 .value = kind == MF_SMSG_PUT ? entry->value : NULL,
                                 .value_len = kind == MF_SMSG_PUT ? entry->value_len : 0};
-    mf_buf_clear(&sm->scratch);
-    mf_wr_init(&wr, &sm->scratch);
-    mf_smsg_put_item(&wr, &item);
-    return wr.rc;
-}
-
-void mf_srv_publish(struct mf_server_sm *sm, enum mf_smsg_kind kind,
-                    const struct mf_kv_entry *entry)
-{
-    bool encoded = false;
-    bool lost = false; /* no memory for the event: who watches must not go on as if nothing was */
     sm->event_seq++;
     for (size_t len = 0; len <= entry->node.key_len && sm->watch_count > 0; len++) {
         if (sm->prefix_lens[len] == 0)
@@ -178,14 +176,7 @@ void mf_srv_publish(struct mf_server_sm *sm, enum mf_smsg_kind kind,
         struct watched_prefix *prefix = prefix_find(sm, entry->key, len);
         if (prefix == NULL)
             continue;
-        if (!encoded)
-            lost = event_encode(sm, kind, entry) != SMEM_OK;
-        encoded = true;
-        for (struct mf_srv_watch *watch = prefix->watches; watch; watch = watch->prefix_next) {
-            if (lost)
-                mf_srv_cut(watch->conn, "no memory for an event that it watches");
-            else
-                event_append(watch->conn, &sm->scratch);
-        }
+        for (struct mf_srv_watch *watch = prefix->watches; watch; watch = watch->prefix_next)
+            event_append(watch->conn, &item);
     }
 }

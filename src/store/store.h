@@ -29,6 +29,7 @@ enum mf_store_op {
 enum {
     MF_STORE_EPHEMERAL = 1u << 0, /* SET and CAS: the key ends with this client's session */
     MF_STORE_WAIT = 1u << 1,      /* GET */
+    MF_STORE_KEYS = 1u << 2,      /* LIST: the values are not wanted, and come empty */
 };
 
 struct mf_store_req {
@@ -168,6 +169,9 @@ int mf_store_remove(struct mf_store *store, const char *key, uint64_t deadline_n
 /** Calls fn for each key in order; stops when fn returns false. */
 int mf_store_list(struct mf_store *store, const char *prefix, uint64_t deadline_ns,
                   bool (*fn)(void *arg, const struct mf_store_kv *kv), void *arg);
+/** The same without the values. */
+int mf_store_list_keys(struct mf_store *store, const char *prefix, uint64_t deadline_ns,
+                       bool (*fn)(void *arg, const struct mf_store_kv *kv), void *arg);
 
 /* ---- the embedded server ------------------------------------------------------------------------
  */
@@ -175,8 +179,9 @@ int mf_store_list(struct mf_store *store, const char *prefix, uint64_t deadline_
 struct mf_store_server;
 
 /** Bind, listen, and serve on a thread of its own. port 0 takes a free one. SMEM_RES_IN_USE when
- * the address is occupied (the sentence names it). */
-int mf_store_server_create(const struct mf_env *env, const char *url, struct mf_store_server **out);
+ * the address is occupied (the sentence names it). `settle_ms`: see struct mf_server_sm_cfg. */
+int mf_store_server_create(const struct mf_env *env, const char *url, uint32_t settle_ms,
+                           struct mf_store_server **out);
 void mf_store_server_destroy(struct mf_store_server *server);
 /** "tcp://host:port" with the real port. Borrowed until destroy. */
 const char *mf_store_server_url(const struct mf_store_server *server);
@@ -187,7 +192,8 @@ void mf_store_client_close_fds(struct mf_store *store);
 struct mf_store_server_status {
     char url[96];
     uint32_t connections, sessions, keys, watches;
-    uint64_t requests, events, bytes_in, bytes_out, bytes_stored, uptime_ms;
+    uint64_t requests; /* watches among them */
+    uint64_t events, bytes_in, bytes_out, bytes_stored, uptime_ms;
     bool recovering;
 };
 void mf_store_server_get_status(struct mf_store_server *server, struct mf_store_server_status *out);

@@ -207,11 +207,12 @@ int mf_store_remove(struct mf_store *store, const char *key, uint64_t deadline_n
     return run(store, &req, &waiter);
 }
 
-int mf_store_list(struct mf_store *store, const char *prefix, uint64_t deadline_ns,
-                  bool (*fn)(void *arg, const struct mf_store_kv *kv), void *arg)
+static int list(struct mf_store *store, const char *prefix, uint32_t flags, uint64_t deadline_ns,
+                bool (*fn)(void *arg, const struct mf_store_kv *kv), void *arg)
 {
     struct waiter waiter = {.each = fn};
-    struct mf_store_req req = {.op = MF_STORE_LIST, .key = prefix, .deadline_ns = deadline_ns};
+    struct mf_store_req req = {
+        .op = MF_STORE_LIST, .flags = flags, .key = prefix, .deadline_ns = deadline_ns};
     int rc = run(store, &req, &waiter);
     if (rc != SMEM_OK)
         return rc;
@@ -221,6 +222,18 @@ int mf_store_list(struct mf_store *store, const char *prefix, uint64_t deadline_
     }
     mf_free(waiter.kvs);
     return SMEM_OK;
+}
+
+int mf_store_list(struct mf_store *store, const char *prefix, uint64_t deadline_ns,
+                  bool (*fn)(void *arg, const struct mf_store_kv *kv), void *arg)
+{
+    return list(store, prefix, 0, deadline_ns, fn, arg);
+}
+
+int mf_store_list_keys(struct mf_store *store, const char *prefix, uint64_t deadline_ns,
+                       bool (*fn)(void *arg, const struct mf_store_kv *kv), void *arg)
+{
+    return list(store, prefix, MF_STORE_KEYS, deadline_ns, fn, arg);
 }
 
 void mf_store_close(struct mf_store *store, uint64_t deadline_ns)

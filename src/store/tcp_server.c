@@ -344,7 +344,7 @@ static void stop_on_loop(void *arg)
 }
 
 static int server_init(struct mf_store_server *server, const char *text,
-                       const struct mf_store_url *url)
+                       const struct mf_store_url *url, uint32_t settle_ms)
 {
     struct mf_server_sm_cfg cfg;
     server->timer_ns = UINT64_MAX;
@@ -358,6 +358,7 @@ static int server_init(struct mf_store_server *server, const char *text,
     if (rc != SMEM_OK)
         return rc;
     mf_server_sm_cfg_init(&cfg, server->env);
+    cfg.settle_ms = settle_ms;
     cfg.on_broken = on_broken;
     cfg.on_broken_arg = server;
     rc = mf_server_sm_create(&cfg, server->start_ns, &server->sm);
@@ -386,7 +387,8 @@ static void server_free(struct mf_store_server *server)
     mf_free(server);
 }
 
-int mf_store_server_create(const struct mf_env *env, const char *text, struct mf_store_server **out)
+int mf_store_server_create(const struct mf_env *env, const char *text, uint32_t settle_ms,
+                           struct mf_store_server **out)
 {
     struct mf_store_url url;
     *out = NULL;
@@ -397,7 +399,7 @@ int mf_store_server_create(const struct mf_env *env, const char *text, struct mf
     if (server == NULL)
         return SMEM_MALLOC_FAILED;
     server->env = env;
-    rc = server_init(server, text, &url);
+    rc = server_init(server, text, &url, settle_ms);
     if (rc != SMEM_OK) {
         server_free(server);
         return rc;

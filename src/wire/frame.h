@@ -13,7 +13,7 @@
 #include "base/limits.h"
 
 #define MF_FRAME_MAGIC   0x4du
-#define MF_FRAME_VERSION 1u
+#define MF_FRAME_VERSION 2u
 #define MF_FRAME_HEADER  8u /* u8 magic, u8 version, u8 type, u8 zero, u32 length of the body */
 
 /** One whole frame. False ends the feed: what follows is dropped. */

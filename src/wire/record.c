@@ -70,14 +70,15 @@ static void put_identity_body(struct cursor *c, const struct mf_rec_identity *re
 {
     put(c, rec->incarnation, 8);
     put(c, rec->pid, 4);
-    put(c, rec->host_hint, 8);
+    put(c, rec->host_hint, 4);
 }
 
 static void get_identity_body(struct mf_rd *rd, struct mf_rec_identity *rec)
 {
     rec->incarnation = mf_rd_u64(rd);
     rec->pid = mf_rd_u32(rd);
-    rec->host_hint = mf_rd_u64(rd);
+    rec->host_hint = mf_rd_u32(rd);
+    rec->world_size = 0;
 }
 
 size_t mf_rec_put_identity(uint8_t *buf, const struct mf_rec_identity *rec)
@@ -85,6 +86,7 @@ size_t mf_rec_put_identity(uint8_t *buf, const struct mf_rec_identity *rec)
     struct cursor c = {buf};
     put_head(&c, KIND_IDENTITY);
     put_identity_body(&c, rec);
+    put(&c, rec->world_size, 4);
     return (size_t)(c.at - buf);
 }
 
@@ -97,6 +99,7 @@ int mf_rec_get_identity(const void *data, size_t len, struct mf_rec_identity *re
         return rc;
     }
     get_identity_body(&rd, rec);
+    rec->world_size = mf_rd_u32(&rd);
     return get_end(&rd, "rank");
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/limits.h"
 
-#define MF_RECORD_VERSION 2
+#define MF_RECORD_VERSION 3
 /** No record is longer. */
 #define MF_RECORD_MAX 4096
 
@@ -17,7 +17,8 @@
 struct mf_rec_identity {
     uint64_t incarnation;
     uint32_t pid;
-    uint64_t host_hint; /* hash of boot id and network namespace: only a hint */
+    uint32_t host_hint;  /* of a hash of boot id and network namespace: only a hint */
+    uint32_t world_size; /* that it gave; not in the record of a pool's member */
 };
 
 /** What all ranks of a world must agree on. */

@@ -63,6 +63,22 @@ uint64_t mf_rd_u64(struct mf_rd *rd)
     return read_le(rd, 8);
 }
 
+uint32_t mf_rd_varint(struct mf_rd *rd)
+{
+    uint32_t value = 0;
+    for (unsigned shift = 0; shift < 32; shift += 7) {
+        uint32_t byte = mf_rd_u8(rd);
+        uint32_t bits = byte & 0x7f;
+        if ((bits << shift) >> shift != bits || (byte == 0 && shift > 0))
+            break;
+        value |= bits << shift;
+        if (byte < 0x80)
+            return rd->bad ? 0 : value;
+    }
+    rd->bad = true;
+    return 0;
+}
+
 const void *mf_rd_blob(struct mf_rd *rd, size_t max, size_t *len)
 {
     size_t want = mf_rd_u32(rd);
@@ -136,6 +152,15 @@ void mf_wr_u32(struct mf_wr *wr, uint32_t value)
 void mf_wr_u64(struct mf_wr *wr, uint64_t value)
 {
     write_le(wr, value, 8);
+}
+
+void mf_wr_varint(struct mf_wr *wr, uint32_t value)
+{
+    while (value >= 0x80) {
+        mf_wr_u8(wr, (uint8_t)(value | 0x80));
+        value >>= 7;
+    }
+    mf_wr_u8(wr, (uint8_t)value);
 }
 
 void mf_wr_blob(struct mf_wr *wr, const void *data, size_t len)

@@ -23,6 +23,8 @@ uint8_t mf_rd_u8(struct mf_rd *rd);
 uint16_t mf_rd_u16(struct mf_rd *rd);
 uint32_t mf_rd_u32(struct mf_rd *rd);
 uint64_t mf_rd_u64(struct mf_rd *rd);
+/** 7 bits a byte, lowest first, at most 32 in all; longer than it need be is an error. */
+uint32_t mf_rd_varint(struct mf_rd *rd);
 /** `len` bytes, borrowed from the input; NULL when fewer are left. */
 const void *mf_rd_bytes(struct mf_rd *rd, size_t len);
 /** A u32 length and as many bytes; a length above `max` is an error. `*len` is 0 on error. */
@@ -52,6 +54,7 @@ void mf_wr_u8(struct mf_wr *wr, uint8_t value);
 void mf_wr_u16(struct mf_wr *wr, uint16_t value);
 void mf_wr_u32(struct mf_wr *wr, uint32_t value);
 void mf_wr_u64(struct mf_wr *wr, uint64_t value);
+void mf_wr_varint(struct mf_wr *wr, uint32_t value);
 void mf_wr_bytes(struct mf_wr *wr, const void *data, size_t len);
 void mf_wr_blob(struct mf_wr *wr, const void *data, size_t len);
 /** The bytes of the text and one NUL. */

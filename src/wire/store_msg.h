@@ -26,9 +26,9 @@ enum mf_smsg_type {
     MF_SMSG_WELCOME = 32,
     MF_SMSG_GOODBYE,
     MF_SMSG_REPLY,
-    MF_SMSG_PART,   /* u32 id, items: a piece of the answer to LIST */
-    MF_SMSG_SYNC,   /* u32 id, u8 flags, items: a piece of a watch's first state */
-    MF_SMSG_EVENTS, /* items */
+    MF_SMSG_PART, /* u32 id, items: a piece of the answer to LIST */
+    MF_SMSG_SYNC, /* u32 id, u8 flags, items as in store_item.h: a piece of a watch's first state */
+    MF_SMSG_EVENTS, /* items as in store_item.h */
 };
 
 #define MF_SMSG_HELLO_MAGIC 0x3145524f5453464dull /* "MFSTORE1" */
@@ -98,8 +98,7 @@ struct mf_smsg_reply {
 
 enum mf_smsg_kind { MF_SMSG_PUT = 0, MF_SMSG_DELETE = 1, MF_SMSG_EXPIRE = 2 };
 
-/** A key and its value, or a key that went: in PART, SYNC and EVENTS. 7 bytes beside key and value.
- */
+/** A key and its value, or a key that went. */
 struct mf_smsg_item {
     enum mf_smsg_kind kind;
     const char *key; /* NUL-terminated in place */
@@ -107,6 +106,7 @@ struct mf_smsg_item {
     const void *value;
     size_t value_len;
 };
+/* Whole items, those of PART, are so many bytes beside key and value. */
 #define MF_SMSG_ITEM_OVERHEAD 7u
 
 enum { MF_SMSG_SYNC_BEGIN = 1, MF_SMSG_SYNC_END = 2 };

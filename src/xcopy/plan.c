@@ -458,8 +458,9 @@ static int compile_pass(struct builder *b)
     return SMEM_OK;
 }
 
-/* Resolve the ranks that the pass has met. Without results the first failure is enough to know. */
-static void resolve_ranks(const struct builder *b, uint64_t deadline_ns)
+/* Resolve the ranks that the pass has met. Without results the first failure is enough to know.
+ * Non-zero ends the batch. */
+static int resolve_ranks(const struct builder *b, uint64_t deadline_ns)
 {
     struct mf_plan *plan = b->plan;
     const struct mf_xcopy_space *space = b->space;
@@ -470,15 +471,19 @@ static void resolve_ranks(const struct builder *b, uint64_t deadline_ns)
         uint32_t rank = plan->ask[plan->asked_count++];
         bool again = plan->resolved[rank] == MF_PLAN_ASK_AGAIN;
         int rc = space->resolve(space->arg, rank, deadline_ns);
+        if (rc == MF_XCOPY_LATER) {
+            return rc;
+        }
         plan->resolved[rank] = rc == SMEM_OK && again ? MF_PLAN_CONFIRMED : rc;
         if (rc && plan->resolve_err_rank == MF_PLAN_NONE) {
             plan->resolve_err_rank = rank;
             mf_err_save(&plan->resolve_err);
         }
         if (rc && !b->batch->results) {
-            return;
+            break;
         }
     }
+    return SMEM_OK;
 }
 
 static void forget_ranks(struct mf_plan *plan)
@@ -534,7 +539,10 @@ int mf_plan_compile(struct mf_plan *plan, const struct mf_xcopy_space *space,
         if (rc || plan->asked_count == plan->ask_count) {
             break;
         }
-        resolve_ranks(&b, deadline_ns);
+        rc = resolve_ranks(&b, deadline_ns);
+        if (rc) {
+            break;
+        }
     }
     return rc ? rc : mf_plan_order(plan);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "base/thread.h"
 
 /* A handle has the form of base/handle.h: mark, kind, generation, slot. */
@@ -135,7 +136,8 @@ static struct mf_req *decode(const struct mf_req_table *table, uint64_t handle,
 
 static inline bool is_of(const struct mf_req *req, uint32_t generation)
 {
-    return atomic_load_explicit(&req->generation, memory_order_acquire) == generation;
+    return MF_MUTANT(STALE_HANDLE) ||
+           atomic_load_explicit(&req->generation, memory_order_acquire) == generation;
 }
 
 struct mf_req *mf_req_find(struct mf_req_table *table, uint64_t handle)
@@ -270,7 +272,8 @@ bool mf_req_wait(struct mf_req *req, uint64_t deadline_ns)
 
 bool mf_req_cancel(struct mf_req *req, uint64_t deadline_ns)
 {
-    if (mf_req_claim(req)) {
+    if (mf_req_claim(req) ||
+        (MF_MUTANT(DOUBLE_COMPLETION) && atomic_load(&req->state) == MF_REQ_RUNNING)) {
         mf_req_end(req, mf_err(SMEM_NOT_STARTED, "the request was cancelled before it began"));
         return true;
     }

@@ -118,8 +118,8 @@ void mf_req_expire(struct mf_req *req);
 /** The batch's arrays become the request's own. */
 int mf_req_set_batch(struct mf_req *req, const struct mf_batch *batch, smem_bm_copy_type type);
 /** Copy a batch of at most MF_REQ_SMALL elements on this thread, inside a call, before anybody else
- * knows of the request. False: a rank has to be resolved first, which may take long: queue it; some
- * elements may have been copied. */
+ * knows of the request. False: a rank has to be resolved first, which may take long: queue it;
+ * nothing has been copied. */
 bool mf_req_run_now(struct mf_req *req, const struct mf_xcopy_space *space, struct mf_lanes *lanes,
                     const struct mf_batch *batch, smem_bm_copy_type type);
 /** The same for a prepared batch whose run has been started. */

@@ -6,10 +6,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "xcopy/request.h"
-
-/* What resolve answers when there is no time for it; no code of the library. */
-#define LATER INT32_MIN
 
 /* ---- the batch ---- */
 
@@ -87,7 +85,9 @@ void mf_req_end(struct mf_req *req, int rc)
 {
     rc = rc ? conclude_stopped(req, rc) : conclude(req);
     atomic_store_explicit(&req->status, rc, memory_order_relaxed);
-    mf_req_announce(req);
+    if (!MF_MUTANT(LOST_COMPLETION) || rc == SMEM_OK) {
+        mf_req_announce(req);
+    }
 }
 
 void mf_req_results(const struct mf_req *req, int32_t *codes)
@@ -106,7 +106,7 @@ static int answer_later(void *arg, uint32_t rank, uint64_t deadline_ns)
     (void)arg;
     (void)rank;
     (void)deadline_ns;
-    return LATER;
+    return MF_XCOPY_LATER;
 }
 
 /* Nobody else knows of the request yet. */
@@ -124,14 +124,13 @@ static bool run_many_now(struct mf_req *req, const struct mf_xcopy_space *space,
     mine.results = req->small;
     mine.part = true;
     int rc = mf_xcopy_batch(space, lanes, &mine, type, req->deadline_ns);
+    if (rc == MF_XCOPY_LATER) {
+        return false;
+    }
     if (rc) {
         note_failure(req);
     }
     for (uint32_t i = 0; rc && i < batch->count; i++) {
-        if (req->small[i] == LATER) {
-            req->err.code = SMEM_OK;
-            return false;
-        }
         if (rc != SMEM_PARTIAL_FAILED) {
             req->small[i] = rc; /* the batch as a whole */
         }
@@ -153,7 +152,7 @@ bool mf_req_run_now(struct mf_req *req, const struct mf_xcopy_space *space, stru
     }
     int rc = mf_xcopy_one(&quick, lanes, batch->src[0], batch->dst[0], batch->size[0], type,
                           req->deadline_ns);
-    if (__builtin_expect(rc == LATER, 0)) {
+    if (__builtin_expect(rc == MF_XCOPY_LATER, 0)) {
         return false;
     }
     if (__builtin_expect(rc != SMEM_OK, 0)) {

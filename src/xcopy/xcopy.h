@@ -16,6 +16,9 @@
 
 struct mf_plan;
 
+/** What resolve may answer; no code of the library. */
+#define MF_XCOPY_LATER INT32_MIN
+
 /** What xcopy needs to know about one pool. Owned and kept by core. */
 struct mf_xcopy_space {
     const struct mf_env *env;
@@ -29,7 +32,8 @@ struct mf_xcopy_space {
     /** Bring the segments of a rank that the table does not have. SMEM_OK: look again. Else the
      * sentence says why the rank's memory cannot be reached (not joined, left, died, other host).
      * May block until the deadline, and may leave the thread's quiesce section and enter it again:
-     * no pointer to a segment is kept over the call. */
+     * no pointer to a segment is kept over the call. MF_XCOPY_LATER: there is no time for it; that
+     * is then what the copy or the whole batch comes to, and nothing of it has moved. */
     int (*resolve)(void *arg, uint32_t rank, uint64_t deadline_ns);
     void *arg;
 };

@@ -135,20 +135,20 @@ class Process:
         self.name = name
         self.buffer = b""
         self.sockets = set()
-        self.log = os.path.join(cluster.folder, f"{name}.{len(cluster.processes)}.log")
+        # In memory: threads that log to a disk would now and then wait for it.
+        self.log = open(os.memfd_create(f"{name} errors"), "rb", buffering=0)
         full = dict(os.environ, TMPDIR=cluster.scratch, CLUSTER_RUN=cluster.mark)
         full.update(cluster.env)
         full.update(env or {})
-        with open(self.log, "wb") as errors:
-            self.popen = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                          stderr=errors, cwd=cluster.scratch, env=full,
-                                          start_new_session=True)
+        self.popen = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=self.log, cwd=cluster.scratch, env=full,
+                                      start_new_session=True)
         self.pid = self.popen.pid
         cluster.processes.append(self)
 
     def errors(self):
-        with open(self.log, encoding="utf-8", errors="replace") as log:
-            return log.read()
+        size = os.fstat(self.log.fileno()).st_size
+        return os.pread(self.log.fileno(), size, 0).decode(errors="replace")
 
     def line(self, seconds=20):
         deadline = now() + seconds
@@ -162,6 +162,11 @@ class Process:
             self.buffer += more
         line, self.buffer = self.buffer.split(b"\n", 1)
         return line.decode(errors="replace")
+
+    def has_answer(self, seconds):
+        """Is there something to read, or will there be soon?"""
+        return b"\n" in self.buffer or \
+            bool(select.select([self.popen.stdout], [], [], seconds)[0])
 
     def note_sockets(self):
         self.sockets |= socket_names(self.pid)
@@ -238,8 +243,9 @@ class Cluster:
         self.folder = str(folder)
         self.scratch = os.path.join(self.folder, "tmp")
         self.mark = uuid.uuid4().hex
-        self.env = {"MF_LOG_LEVEL": "1", "MF_DEVICE": "none"}
+        self.env = {"MF_LOG_LEVEL": "1", "MF_DEVICE": "none", "MF_STORE_SETTLE_MS": "0"}
         self.processes = []
+        self.at_end = []  # what else there is to give back
         os.mkdir(self.scratch)
 
     def store(self, url="tcp://127.0.0.1:0"):
@@ -302,6 +308,8 @@ class Cluster:
     def close(self):
         """Ends all and returns what is left of them."""
         self.stop_all()
+        for give_back in self.at_end:
+            give_back()
         left = []
         deadline = now() + 5
         while self.marked() and now() < deadline:

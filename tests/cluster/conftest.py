@@ -11,7 +11,7 @@ def pytest_runtest_makereport(item):
     result = outcome.get_result()
     cluster = item.funcargs.get("cluster")
     if result.when == "call" and result.failed and cluster is not None:
-        for process in cluster.processes[-9:]:
+        for process in cluster.processes[-24:]:
             text = process.errors()[-4000:]
             result.sections.append((f"{process.name} (pid {process.pid})", text))
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "rank_pattern.h"
+#include "rank_strike.h"
 #include "smem_config_store_api.h"
 
 #define POISON 0xa5
@@ -494,6 +495,10 @@ static const struct command {
      "NAME put|get|both|g2g ranks= [off= len= word= gen= writer= keep= peek= pause=]"},
     {"stats", loop_stats, "NAME"},
     {"end", loop_end, "NAME"},
+    {"mixed", mixed_start, "PEER,... [pause=US]"},
+    {"mixedend", mixed_end, ""},
+    {"board", strike_board, "PATH CELL"},
+    {"arm", strike_arm, "POINT [rank= act=signal|nothing|fork pid= sig= wait=MS peer=]"},
     {"sleep", do_sleep, "MS"},
     {"fork", do_fork, ""},
     {"raise", do_raise, "SIGNAL"},
@@ -555,7 +560,9 @@ static void run(struct rank *rank, const struct words *words)
             continue;
         }
         uint64_t begin = now_ns();
+        board_control(commands[i].name);
         int code = commands[i].fn(rank, words, text);
+        board_control(NULL);
         uint64_t us = (now_ns() - begin) / 1000;
         if (code != SMEM_OK && text[0] == '\0') {
             snprintf(text, sizeof(text), "%s", smem_get_last_err_msg());

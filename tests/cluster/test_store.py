@@ -11,18 +11,25 @@ SESSION_MS = 2000
 KINDS = ["process", "rank 0"]
 
 
+def rank_0(cluster, url, world):
+    host = cluster.rank("host")
+    host.ok(f"init {url} rank=0 world={world} serve=1 op=1 init=10")
+    host.ok(f"create 0 dram={SLOT}")
+    host.ok("join 0")
+    return host
+
+
 def start(cluster, kind, count, world):
     """Ranks and what hosts their store: a process of its own, or rank 0. The host is last."""
     cluster.env["MF_STORE_SESSION_MS"] = str(SESSION_MS)
     if kind == "process":
         host = cluster.store()
         ranks = cluster.ranks(count, host.url, world=world, init="op=1")
+        cluster.env["MF_STORE_SETTLE_MS"] = "200"
         return host.url, ranks, host
+    cluster.env["MF_STORE_SETTLE_MS"] = "200"
     url = f"tcp://127.0.0.1:{free_port()}"
-    host = cluster.rank("host")
-    host.ok(f"init {url} rank=0 world={world} serve=1 op=1")
-    host.ok(f"create 0 dram={SLOT}")
-    host.ok("join 0")
+    host = rank_0(cluster, url, world)
     ranks = [cluster.comes(i, url, world, init="op=1") for i in range(1, count + 1)]
     return url, ranks, host
 
@@ -115,7 +122,6 @@ def test_restarted_store__ranks_are_known_again(cluster):
         time.sleep(0.3)
         host = cluster.store(url)
         assert host.url == url
-        time.sleep(0.7)  # ranks try again every half a second
         begin = now()
         new = cluster.comes(6, url, 8, init="init=10")
         took = now() - begin
@@ -138,6 +144,28 @@ def test_restarted_store__ranks_are_known_again(cluster):
     ranks[1].call("until 0 2000").fails(NOT_CONNECTED, "rank 0", "left")
     ranks[0].ok("join 0")
     ranks[1].ok("reach 0 2000")
+
+
+def test_restarted_host__hosts_again_and_is_one_of_them(cluster):
+    """Rank 0 hosts the store, dies, and the same command is given again."""
+    url, ranks, host = start(cluster, "rank 0", 3, 8)
+    for rank in ranks:
+        rank.ok(f"loop all both ranks={','.join(str(i + 1) for i, r in enumerate(ranks) if r is not rank)} "
+                f"off={65536 * (1 + ranks.index(rank))} len=65536")
+    for turn in range(3):
+        host.kill()
+        host = rank_0(cluster, url, 8)
+        for i, rank in enumerate(ranks):
+            rank.ok("reach 0 3000")
+            host.ok(f"put {i + 1} 0 4096 {turn + 1}")
+            rank.right(f"sget {i + 1} 0 4096 0 {turn + 1}")
+            rank.ok(f"put 0 {4096 * (i + 1)} 4096 {turn + 10}")
+            host.right(f"sget 0 {4096 * (i + 1)} 4096 {i + 1} {turn + 10}")
+        if turn == 0:
+            time.sleep(1.3 * SESSION_MS / 1000)
+    for rank in ranks:
+        stats = rank.ok("end all")
+        assert stats.value("errors") == 0 and stats.value("wrong") == 0, stats
 
 
 def test_restarted_store__a_rank_that_died_meanwhile_is_dead(cluster):
@@ -181,9 +209,8 @@ def test_restarted_store__pools_lie_where_they_lay(cluster):
             rank.ok(f"join {pool}")
     host.kill()
     cluster.store(url)
-    time.sleep(0.7)
     new = cluster.rank("new")
-    new.ok(f"init {url} rank=3 world=4 op=2")
+    new.ok(f"init {url} rank=3 world=4 op=2 init=10")
     for pool in (2, 5):
         new.ok(f"create {pool} dram={SLOT * pool}")
         new.ok(f"join {pool}")

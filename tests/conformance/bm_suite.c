@@ -399,7 +399,8 @@ static bool choose(int argc, char **argv)
                {"HOST_SHM", SMEMB_DATA_OP_HOST_SHM},
                {"HOST_TCP", SMEMB_DATA_OP_HOST_TCP}};
     chosen.device = argc > 1 ? argv[1] : chosen.device;
-    if (setenv("MF_DEVICE", chosen.device, 1) != 0) {
+    /* No store of these worlds had a life before. */
+    if (setenv("MF_DEVICE", chosen.device, 1) != 0 || setenv("MF_STORE_SETTLE_MS", "0", 0) != 0) {
         return false;
     }
     for (size_t i = 0; argc > 2 && i < sizeof(ops) / sizeof(ops[0]); i++) {

@@ -4,6 +4,7 @@
 // inaccessible page, so that one byte too many is a crash in every build.
 //
 //   fuzz_X [--runs N] [--seed S] [FILE or FOLDER ...]      --runs 0: the inputs as they are
+//   fuzz_X --expect-crash [...]                            good when something is found
 //   fuzz_X --write FOLDER                                  the seeds as files
 #include <dirent.h>
 #include <errno.h>
@@ -22,6 +23,7 @@
 struct input {
     uint8_t *data;
     size_t len;
+    char *name; /* of its file; NULL: a seed */
 };
 
 static struct {
@@ -30,6 +32,8 @@ static struct {
     uint64_t random;
     uint8_t *end; /* of the place for inputs: the first inaccessible byte */
     uint64_t run, seed;
+    const char *name; /* what is run: a file, or NULL: a mutation or a seed */
+    bool expect_crash;
 } all;
 
 static uint64_t draw(uint64_t below)
@@ -40,7 +44,7 @@ static uint64_t draw(uint64_t below)
     return (x ^ x >> 31) % below;
 }
 
-static void add(const uint8_t *data, size_t len)
+static void add(const uint8_t *data, size_t len, const char *name)
 {
     if (all.count == CORPUS_MAX || len > FUZZ_INPUT_MAX) {
         return;
@@ -48,7 +52,8 @@ static void add(const uint8_t *data, size_t len)
     struct input *input = &all.corpus[all.count++];
     input->data = malloc(len ? len : 1);
     input->len = len;
-    if (!input->data) {
+    input->name = name ? strdup(name) : NULL;
+    if (!input->data || (name && !input->name)) {
         abort();
     }
     memcpy(input->data, data, len);
@@ -59,7 +64,7 @@ static void add_seeds(void)
     static uint8_t buf[FUZZ_INPUT_MAX];
     size_t len;
     for (uint32_t i = 0; (len = fuzz_seed(i, buf, sizeof(buf))) > 0; i++) {
-        add(buf, len);
+        add(buf, len, NULL);
     }
 }
 
@@ -71,30 +76,31 @@ static int add_file(const char *path)
         fprintf(stderr, "fuzz: %s: %s\n", path, strerror(errno));
         return -1;
     }
-    add(buf, fread(buf, 1, sizeof(buf), file));
+    add(buf, fread(buf, 1, sizeof(buf), file), path);
     fclose(file);
     return 0;
 }
 
+/* In order of their names, so that a run is the same on every machine. */
 static int add_path(const char *path)
 {
     struct stat st;
+    struct dirent **entries = NULL;
     char name[4096];
     int rc = 0;
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
         return add_file(path);
     }
-    DIR *dir = opendir(path);
-    for (struct dirent *entry = dir ? readdir(dir) : NULL; entry && rc == 0; entry = readdir(dir)) {
-        if (entry->d_name[0] != '.') {
-            snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+    int count = scandir(path, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        if (rc == 0 && entries[i]->d_name[0] != '.') {
+            snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
             rc = add_file(name);
         }
+        free(entries[i]);
     }
-    if (dir) {
-        closedir(dir);
-    }
-    return rc;
+    free(entries);
+    return count < 0 ? -1 : rc;
 }
 
 static void run(const uint8_t *data, size_t len)
@@ -184,11 +190,21 @@ static void mutate_and_run(uint64_t runs)
 
 static void on_crash(int number)
 {
-    char text[128];
-    int n = snprintf(text, sizeof(text), "fuzz: signal %d in run %" PRIu64 " of seed %" PRIu64 "\n",
-                     number, all.run, all.seed);
+    char text[512];
+    int n = all.name ? snprintf(text, sizeof(text), "fuzz: signal %d in %.400s\n", number, all.name)
+                     : snprintf(text, sizeof(text),
+                                "fuzz: signal %d in run %" PRIu64 " of seed %" PRIu64 "\n", number,
+                                all.run, all.seed);
     (void)!write(2, text, (size_t)n);
-    _exit(1);
+    _exit(all.expect_crash ? 0 : 1);
+}
+
+/* A sanitizer has something to say: it ends the process by itself. */
+void __sanitizer_set_death_callback(void (*fn)(void)) __attribute__((weak));
+
+static void on_death(void)
+{
+    _exit(0);
 }
 
 static int write_seeds(const char *folder)
@@ -228,6 +244,8 @@ int main(int argc, char **argv)
             runs = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
             all.seed = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--expect-crash") == 0) {
+            all.expect_crash = true;
         } else if (add_path(argv[i]) == 0) {
             files = true;
         } else {
@@ -235,14 +253,20 @@ int main(int argc, char **argv)
         }
     }
     (void)signal(SIGSEGV, on_crash);
+    (void)signal(SIGBUS, on_crash);
     (void)signal(SIGABRT, on_crash);
+    if (all.expect_crash && __sanitizer_set_death_callback) {
+        __sanitizer_set_death_callback(on_death);
+    }
     if (!files || runs > 0) {
         add_seeds();
     }
     for (uint32_t i = 0; i < all.count; i++) {
+        all.name = all.corpus[i].name;
         run(all.corpus[i].data, all.corpus[i].len);
     }
+    all.name = NULL;
     mutate_and_run(runs);
     printf("%u inputs, %" PRIu64 " mutations of seed %" PRIu64 "\n", all.count, runs, all.seed);
-    return 0;
+    return all.expect_crash ? 1 : 0;
 }

@@ -42,7 +42,7 @@ void fuzz_one(const uint8_t *data, size_t len)
         return;
     }
     size_t size = again(data[0], data + 1, len - 1, buf);
-    if (size > 0 && data[0] % RECORDS != IDENTITY) { /* others begin with an identity */
+    if (size > 0) {
         FUZZ_CHECK(size == len - 1);
         FUZZ_CHECK(memcmp(buf, data + 1, size) == 0);
     }

@@ -5,6 +5,7 @@
 
 #include "fuzz.h"
 #include "smem.h"
+#include "wire/store_item.h"
 #include "wire/store_msg.h"
 
 static void check_same(const struct mf_buf *buf, const struct mf_wr *wr, const uint8_t *body,
@@ -71,6 +72,32 @@ static void one_list(const uint8_t *body, size_t len, struct mf_wr *wr)
     }
 }
 
+/* Items of SYNC and EVENTS have more than one form of the same: what was read is written and read
+ * again, and comes out alike. */
+static void one_differences(const uint8_t *body, size_t len, struct mf_wr *wr)
+{
+    static struct mf_item_prev from, to, back;
+    struct mf_rd rd, again;
+    struct mf_smsg_item item, other;
+    mf_item_prev_reset(&from);
+    mf_item_prev_reset(&to);
+    mf_item_prev_reset(&back);
+    mf_rd_init(&rd, body, len);
+    while (mf_item_get(&rd, &from, &item)) {
+        size_t begin = wr->buf->len;
+        FUZZ_CHECK(item.key_len >= 1 && item.key_len <= MF_KEY_MAX);
+        FUZZ_CHECK(item.key[item.key_len] == '\0' && strlen(item.key) == item.key_len);
+        mf_item_put(wr, &to, &item);
+        FUZZ_CHECK(wr->rc == SMEM_OK);
+        mf_rd_init(&again, wr->buf->data + begin, wr->buf->len - begin);
+        FUZZ_CHECK(mf_item_get(&again, &back, &other) && mf_rd_done(&again));
+        FUZZ_CHECK(other.kind == item.kind && other.key_len == item.key_len &&
+                   other.value_len == item.value_len);
+        FUZZ_CHECK(memcmp(other.key, item.key, item.key_len) == 0);
+        FUZZ_CHECK(item.value_len == 0 || memcmp(other.value, item.value, item.value_len) == 0);
+    }
+}
+
 void fuzz_one(const uint8_t *data, size_t len)
 {
     struct mf_buf buf;
@@ -87,8 +114,11 @@ void fuzz_one(const uint8_t *data, size_t len)
     case MF_SMSG_GOODBYE:
         one_session(data[0], data + 1, len - 1, &wr);
         break;
-    case MF_SMSG_EVENTS:
+    case MF_SMSG_PART:
         one_list(data + 1, len - 1, &wr);
+        break;
+    case MF_SMSG_EVENTS:
+        one_differences(data + 1, len - 1, &wr);
         break;
     case MF_SMSG_CANCEL:
         (void)mf_smsg_get_id(data + 1, len - 1, &id);
@@ -103,6 +133,7 @@ void fuzz_one(const uint8_t *data, size_t len)
 static void put_seed(uint32_t i, struct mf_wr *wr, uint8_t *type)
 {
     static const char value[] = "some value";
+    static struct mf_item_prev prev;
     struct mf_smsg_item items[] = {{MF_SMSG_PUT, "pool/3/m/17", 11, value, sizeof(value)},
                                    {MF_SMSG_DELETE, "world/rank/2", 12, NULL, 0},
                                    {MF_SMSG_EXPIRE, "k", 1, NULL, 0}};
@@ -138,7 +169,7 @@ static void put_seed(uint32_t i, struct mf_wr *wr, uint8_t *type)
         mf_smsg_put_reply(wr, &(struct mf_smsg_reply){4, 0, 1, 2, 3, value, sizeof(value)});
         return;
     case 5:
-        *type = MF_SMSG_EVENTS;
+        *type = MF_SMSG_PART;
         for (size_t k = 0; k < sizeof(items) / sizeof(items[0]); k++) {
             mf_smsg_put_item(wr, &items[k]);
         }
@@ -147,8 +178,15 @@ static void put_seed(uint32_t i, struct mf_wr *wr, uint8_t *type)
         *type = MF_SMSG_CANCEL;
         mf_wr_u32(wr, 5);
         return;
+    case 7:
+        *type = MF_SMSG_EVENTS;
+        mf_item_prev_reset(&prev);
+        for (size_t k = 0; k < 5; k++) {
+            mf_item_put(wr, &prev, &items[k % 3]);
+        }
+        return;
     default:
-        request.op = i == 20 ? MF_SMSG_OP_ANNOUNCE : (uint8_t)(i - 7);
+        request.op = i == 20 ? MF_SMSG_OP_ANNOUNCE : (uint8_t)(i - 8);
         *type = MF_SMSG_REQUEST;
         mf_smsg_put_request(wr, &request);
         return;

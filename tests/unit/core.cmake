@@ -15,3 +15,6 @@ mf_test(test_pool SOURCES test_pool.c
                   LAYERS base config trace wire store device gva transport xcopy core)
 mf_test(test_pool_extend SOURCES test_pool_extend.c
                          LAYERS base config trace wire store device gva transport xcopy core)
+mf_test(test_join_cost SOURCES test_join_cost.c
+                       LAYERS base config trace wire store device gva transport xcopy core)
+mf_test(test_world SOURCES test_world.c ${core}/world.c ${torture} LAYERS base trace wire store)

@@ -15,7 +15,7 @@ int rig_open(struct rig *rig)
     memset(rig, 0, sizeof(*rig));
     atomic_init(&rig->log.level, MF_LOG_ERROR);
     mf_env_init_real(&rig->env, &rig->log);
-    int rc = mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", &rig->server);
+    int rc = mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", 0, &rig->server);
     if (rc != SMEM_OK)
         return rc;
     rc = mf_loop_create(&rig->env, "test", &rig->loop);

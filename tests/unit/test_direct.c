@@ -493,7 +493,7 @@ static void test_withdraw__waits_for_who_announces(void **state)
     struct trio *t = *state;
     struct mf_direct *a = t->a.tp;
     const struct mf_direct_seg *seg = t->seg->priv;
-    atomic_store(&a->control->lines[0].hazard[1], seg->hazard); /* a copy that does not end */
+    atomic_store(&a->control->lines[0].hazard[1], seg->key.hazard); /* a copy that does not end */
     mf_assert_rc(t->b.ops->withdraw(t->b.tp, &t->sb.segment, th_deadline(&t->b, 60)),
                  SMEM_RES_IN_USE);
     mf_assert_err_has("rank 0");
@@ -501,7 +501,7 @@ static void test_withdraw__waits_for_who_announces(void **state)
     mf_assert_ok(t->b.ops->withdraw(t->b.tp, &t->sb.segment, th_deadline(&t->b, 60)));
     struct mf_direct *b = t->b.tp;
     atomic_store(&b->control->lines_used, 1); /* the owner's own threads, too */
-    atomic_store(&b->control->lines[0].hazard[5], seg->hazard);
+    atomic_store(&b->control->lines[0].hazard[5], seg->key.hazard);
     mf_assert_rc(t->b.ops->withdraw(t->b.tp, &t->sb.segment, th_deadline(&t->b, 60)),
                  SMEM_RES_IN_USE);
     mf_assert_err_has("rank 1");
@@ -516,7 +516,7 @@ static void test_withdraw__does_not_wait_for_a_dead_thread(void **state)
     struct trio *t = *state;
     struct mf_direct *a = t->a.tp;
     const struct mf_direct_seg *seg = t->seg->priv;
-    atomic_store(&a->control->lines[0].hazard[1], seg->hazard);
+    atomic_store(&a->control->lines[0].hazard[1], seg->key.hazard);
     atomic_store(&a->control->lines[0].tid, (uint32_t)gettid());
     mf_assert_rc(t->b.ops->withdraw(t->b.tp, &t->sb.segment, th_deadline(&t->b, 200)),
                  SMEM_RES_IN_USE);
@@ -538,10 +538,11 @@ static void test_own_segment__the_same_fence(void **state)
     assert_int_equal(*(uint64_t *)(void *)th_ptr(&t->b, 1, DRAM, 2 * MIB), 77);
     mf_assert_ok(t->a.ops->withdraw(t->a.tp, &t->sa.segment, th_deadline(&t->a, 100)));
     struct mf_segment gone = t->sa.segment;
-    struct mf_direct_seg copy = {.hazard = 1,
-                                 .epoch = gone.desc.epoch,
-                                 .epoch_now = &((struct mf_direct *)t->a.tp)->control->epochs[0],
-                                 .gate = &((struct mf_direct *)t->a.tp)->control->gates[0]};
+    const struct mf_fence_page *page = ((struct mf_direct *)t->a.tp)->control;
+    struct mf_direct_seg copy = {.key = {.hazard = 1,
+                                         .epoch = gone.desc.epoch,
+                                         .epoch_now = &page->epochs[0],
+                                         .admitted = &page->admitted[0]}};
     gone.priv = &copy;
     mf_assert_rc(th_copy(&t->a, t->lane, &gone, gva, NULL, (uint64_t)(uintptr_t)&value, 8),
                  SMEM_NOT_CONNECTED);
@@ -567,7 +568,8 @@ static void test_detach__dead_peer_is_refused_from_now_on(void **state)
     mf_assert_err_has("declared dead");
     /* A paused copy of the living process is still waited for. */
     struct mf_direct *a = t->a.tp;
-    atomic_store(&a->control->lines[0].hazard[0], ((struct mf_direct_seg *)t->seg->priv)->hazard);
+    atomic_store(&a->control->lines[0].hazard[0],
+                 ((struct mf_direct_seg *)t->seg->priv)->key.hazard);
     mf_assert_rc(t->b.ops->withdraw(t->b.tp, &t->sb.segment, th_deadline(&t->b, 50)),
                  SMEM_RES_IN_USE);
     atomic_store(&a->control->lines[0].hazard[0], 0);
@@ -638,7 +640,7 @@ static void test_attach__a_new_life_of_a_rank(void **state)
 static void test_fence__without_membarrier(void **state)
 {
     struct trio *t = *state;
-    ((struct mf_direct_seg *)t->seg->priv)->fence = true;
+    ((struct mf_direct_seg *)t->seg->priv)->key.strict = true;
     mf_assert_ok(put8(t, 0, 21));
     assert_int_equal(*(uint64_t *)(void *)th_ptr(&t->b, 1, DRAM, 2 * MIB), 21);
     mf_assert_ok(th_withdraw(&t->b, &t->sb, 1000));

@@ -9,14 +9,15 @@
 #include <unistd.h>
 
 #include "mf_test.h"
+#include "transport/fence/fence.h"
 
-static const struct mf_direct_identity who = {
+static const struct mf_fence_identity who = {
     .rank = 5, .pid = 77, .incarnation = 0xabc, .world_id = 9, .needs_fence = true};
 
 static void test_control__what_the_owner_writes_the_peer_reads(void **state)
 {
-    struct mf_direct_control *own;
-    struct mf_direct_control *peer;
+    struct mf_fence_page *own;
+    struct mf_fence_page *peer;
     int fd;
     (void)state;
     mf_assert_ok(mf_direct_control_create(&who, &fd, &own));
@@ -50,7 +51,7 @@ static int make_page(unsigned flags, off_t size, int seals)
 
 static void expect_refused(int fd)
 {
-    struct mf_direct_control *page = NULL;
+    struct mf_fence_page *page = NULL;
     mf_assert_rc(mf_direct_control_map(fd, &page), SMEM_INVALID_PARAM);
     assert_null(page);
     close(fd);
@@ -58,7 +59,7 @@ static void expect_refused(int fd)
 
 static void test_control_map__refuses_what_could_shrink_or_is_none(void **state)
 {
-    off_t size = sizeof(struct mf_direct_control);
+    off_t size = sizeof(struct mf_fence_page);
     int seals = F_SEAL_SHRINK | F_SEAL_GROW;
     int pipes[2];
     (void)state;
@@ -76,33 +77,33 @@ static void test_control_map__refuses_what_could_shrink_or_is_none(void **state)
 
 static void test_control_clear_of__looks_at_every_word_of_every_line(void **state)
 {
-    struct mf_direct_control *page;
-    uint64_t word = mf_direct_hazard(1023, 4095, UINT64_MAX);
+    struct mf_fence_page *page;
+    uint64_t word = mf_fence_hazard(1023, 4095, UINT64_MAX);
     int fd;
     (void)state;
-    assert_true(word != 0 && mf_direct_hazard(0, 0, 1ull << 32) != 0);
-    assert_int_not_equal(mf_direct_hazard(1, 2, 3), mf_direct_hazard(1, 2, 4));
-    assert_int_not_equal(mf_direct_hazard(1, 2, 3), mf_direct_hazard(2, 2, 3));
-    assert_int_not_equal(mf_direct_hazard(1, 2, 3), mf_direct_hazard(1, 3, 3));
+    assert_true(word != 0 && mf_fence_hazard(0, 0, 1ull << 32) != 0);
+    assert_int_not_equal(mf_fence_hazard(1, 2, 3), mf_fence_hazard(1, 2, 4));
+    assert_int_not_equal(mf_fence_hazard(1, 2, 3), mf_fence_hazard(2, 2, 3));
+    assert_int_not_equal(mf_fence_hazard(1, 2, 3), mf_fence_hazard(1, 3, 3));
     mf_assert_ok(mf_direct_control_create(&who, &fd, &page));
     atomic_store(&page->lines_used, MF_THREADS_MAX + 100); /* a peer may write what it likes */
-    assert_true(mf_direct_control_clear_of(page, word));
+    assert_true(mf_fence_clear_of(page, word));
     for (uint32_t i = 0; i < MF_THREADS_MAX; i += 73) {
-        for (uint32_t k = 0; k < MF_DIRECT_HAZARDS; k++) {
+        for (uint32_t k = 0; k < MF_FENCE_HAZARDS; k++) {
             atomic_store(&page->lines[i].hazard[k], word);
-            assert_false(mf_direct_control_clear_of(page, word));
-            assert_true(mf_direct_control_clear_of(page, word - 1));
+            assert_false(mf_fence_clear_of(page, word));
+            assert_true(mf_fence_clear_of(page, word - 1));
             atomic_store(&page->lines[i].hazard[k], 0);
         }
     }
-    assert_true(mf_direct_control_clear_of(page, word));
+    assert_true(mf_fence_clear_of(page, word));
     mf_direct_control_unmap(page);
     close(fd);
 }
 
 static void test_control__is_not_inherited(void **state)
 {
-    struct mf_direct_control *page;
+    struct mf_fence_page *page;
     int fd;
     int status;
     (void)state;

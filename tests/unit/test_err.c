@@ -167,6 +167,25 @@ static void test_err__is_per_thread(void **state)
     assert_string_equal(mf_err_msg(), "of this thread");
 }
 
+static void test_err__is_kept_in_a_slot_that_is_given(void **state)
+{
+    (void)state;
+    struct mf_err_slot slot = {0};
+    mf_err(SMEM_ERROR, "of the thread");
+    mf_err_use(&slot);
+    assert_string_equal(mf_err_msg(), "");
+    assert_int_equal(mf_err_code(), SMEM_OK);
+    mf_err(SMEM_TIMEOUT, "of the slot");
+    assert_string_equal(mf_err_take(), "of the slot");
+    mf_err_use(NULL);
+    assert_string_equal(mf_err_msg(), "of the thread");
+    mf_err_use(&slot);
+    assert_string_equal(mf_err_msg(), ""); /* it was taken */
+    mf_err_in(SMEM_ERROR, "in");
+    assert_string_equal(slot.rec.msg, "in");
+    mf_err_use(NULL);
+}
+
 static void test_err__needs_no_allocation(void **state)
 {
     (void)state;
@@ -195,6 +214,7 @@ int main(void)
         cmocka_unit_test_setup(test_err_save__restores_the_same_record, setup),
         cmocka_unit_test_setup(test_err_restore__accepts_an_unterminated_record, setup),
         cmocka_unit_test_setup(test_err__is_per_thread, setup),
+        cmocka_unit_test_setup(test_err__is_kept_in_a_slot_that_is_given, setup),
         cmocka_unit_test_setup(test_err__needs_no_allocation, setup),
     };
     return cmocka_run_group_tests_name("err", tests, NULL, NULL);

@@ -347,6 +347,27 @@ static void test_members_sync__nobody_dies_while_the_store_is_lost(void **state)
     assert_int_equal(mf_members_tick(members, 2000, GRACE, changes, &next), 0);
 }
 
+/* The store came, did not name rank 1 in time, went away for longer than the grace, and came. */
+static void test_members_sync__the_time_of_a_lost_store_does_not_count(void **state)
+{
+    struct mf_members *members = *state;
+    struct mf_member_change changes[WORLD];
+    uint64_t next = 0;
+    put(members, 1, 5, 10);
+    mf_members_sync_begin(members);
+    put(members, SELF, ME, 20);
+    mf_members_sync_end(members, 20);
+    members->lost = true;
+    mf_members_sync_begin(members);
+    put(members, SELF, ME, 30 + GRACE);
+    mf_members_sync_end(members, 30 + GRACE);
+    assert_int_equal(mf_members_tick(members, 30 + GRACE, GRACE, changes, &next), 0);
+    assert_true(next == 30 + 2 * GRACE);
+    assert_int_equal(put(members, 1, 5, 31 + GRACE).kind, MF_CHANGE_NOTHING);
+    assert_int_equal(mf_members_tick(members, 30 + 2 * GRACE, GRACE, changes, &next), 0);
+    assert_int_equal(members->joined, 1);
+}
+
 static void test_members_sync__this_rank_missing_is_revoked(void **state)
 {
     struct mf_members *members = *state;
@@ -551,6 +572,7 @@ int main(void)
         in_pool(test_members_sync__named_late_is_no_death),
         in_pool(test_members_sync__second_snapshot_does_not_prolong),
         in_pool(test_members_sync__nobody_dies_while_the_store_is_lost),
+        in_pool(test_members_sync__the_time_of_a_lost_store_does_not_count),
         in_pool(test_members_sync__this_rank_missing_is_revoked),
         in_pool(test_members_tick__tells_the_nearest_time),
         in_pool(test_members__random_events_keep_the_model),

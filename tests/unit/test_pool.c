@@ -66,7 +66,7 @@ static int setup(void **state)
         rc = mf_dev_registry_create(&rig->env, &rig->config, &rig->devices);
     }
     if (rc == SMEM_OK) {
-        rc = mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", &rig->server);
+        rc = mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", 0, &rig->server);
     }
     for (uint32_t i = 0; i < WORLD && rc == SMEM_OK; i++) {
         rc = mf_threads_init(&rig->threads[i], &rig->env);
@@ -336,7 +336,7 @@ static void test_pool__goes_on_without_the_store(void **state)
     assert_true(mf_pool_join(pool) < 0);
     mf_assert_err_has("join pool 1 as rank 0");
     mf_pool_destroy(pool);
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", &rig->server));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", 0, &rig->server));
 }
 
 #define with_rig(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

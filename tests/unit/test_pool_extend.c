@@ -66,7 +66,7 @@ static int setup_with(void **state, const char *device)
     mf_assert_ok(mf_config_set(&rig->config, MF_OPT_FENCE_MS, "200"));
     mf_assert_ok(mf_config_set(&rig->config, MF_OPT_SEG_HUGE, "never"));
     mf_assert_ok(mf_dev_registry_create(&rig->env, &rig->config, &rig->devices));
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", &rig->server));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", 0, &rig->server));
     mf_assert_ok(mf_threads_init(&rig->threads, &rig->env));
     open_ctx(rig);
     return 0;
@@ -313,7 +313,7 @@ static void test_extend__without_the_store(void **state)
     mf_assert_ok(mf_pool_extend(pool, MF_KIND_DRAM, STEP)); /* a matter of this process alone */
     assert_int_equal(own_bytes(pool, MF_KIND_DRAM), 2 * STEP);
     mf_assert_ok(mf_pool_destroy(pool));
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", &rig->server));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", 0, &rig->server));
 }
 
 /* Use a copy of the transport's table, in which a test replaces functions. */

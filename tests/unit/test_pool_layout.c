@@ -134,6 +134,43 @@ static void test_layout_negotiate__first_lays_down_others_agree(void **state)
     }
 }
 
+static uint64_t requests(struct rig *rig)
+{
+    struct mf_store_server_status status;
+    mf_store_local_get_status(rig->local, &status);
+    return status.requests;
+}
+
+/* It says that it comes, and swaps the map or learns what is in it. */
+static void test_layout_negotiate__asks_the_store_twice(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_layout layout;
+    for (uint32_t rank = 0; rank < CLIENTS; rank++) {
+        uint64_t before = requests(rig);
+        mf_assert_ok(negotiate(rig, rank, 3, 4 * MIB2, &layout));
+        assert_int_equal(requests(rig) - before, 2);
+    }
+    uint64_t before = requests(rig);
+    mf_assert_ok(negotiate(rig, 0, 4, 4 * MIB2, &layout)); /* into a map with another pool */
+    assert_int_equal(requests(rig) - before, 3);
+}
+
+/* A rank whose own window is too small, or was, takes what others have laid down in theirs. */
+static void test_layout_negotiate__takes_what_others_had_room_for(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_layout first, second;
+    mf_assert_ok(negotiate(rig, 0, 3, 512 * MIB2, &first));
+    set_translate(rig, "never");
+    set_space(rig, BASE, 1ull << 30);
+    mf_assert_ok(negotiate(rig, 1, 3, 512 * MIB2, &second));
+    assert_true(second.base.v == first.base.v);
+    mf_assert_rc(negotiate(rig, 2, 4, 512 * MIB2, &second), SMEM_NO_RESOURCES);
+    mf_assert_err_has("beside 1 other pools");
+    assert_false(is_open(rig, 4, 2));
+}
+
 static void test_layout_negotiate__refuses_another_layout_while_one_is_open(void **state)
 {
     struct rig *rig = *state;
@@ -546,6 +583,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_store(test_layout_negotiate__first_lays_down_others_agree),
+        with_store(test_layout_negotiate__asks_the_store_twice),
+        with_store(test_layout_negotiate__takes_what_others_had_room_for),
         with_store(test_layout_negotiate__refuses_another_layout_while_one_is_open),
         with_store(test_layout_negotiate__replaces_what_nobody_has_open),
         with_store(test_layout_negotiate__replaces_its_own),

@@ -32,7 +32,8 @@ static struct mf_rec_identity make_identity(uint32_t variant)
 {
     return (struct mf_rec_identity){.incarnation = 0x1122334455667788ull + variant,
                                     .pid = 4242 + variant,
-                                    .host_hint = UINT64_MAX - variant};
+                                    .host_hint = UINT32_MAX - variant,
+                                    .world_size = 1 + variant};
 }
 
 static struct mf_rec_world make_world(uint32_t variant)
@@ -177,6 +178,7 @@ static void test_record_identity__round_trip(void **state)
     assert_true(out.incarnation == in.incarnation);
     assert_int_equal(out.pid, in.pid);
     assert_true(out.host_hint == in.host_hint);
+    assert_int_equal(out.world_size, in.world_size);
 }
 
 static void test_record_world__round_trip(void **state)
@@ -242,7 +244,7 @@ static void test_record_member__round_trip_up_to_the_limit(void **state)
 /* The bytes are the format: another release reads what this one wrote. */
 static void test_record_world__has_its_bytes(void **state)
 {
-    static const uint8_t want[] = {2, 0, 2, 0, 8, 7, 6, 5, 4, 3, 2, 1, 0, 4, 0, 0};
+    static const uint8_t want[] = {3, 0, 2, 0, 8, 7, 6, 5, 4, 3, 2, 1, 0, 4, 0, 0};
     struct mf_rec_world rec = {.world_id = 0x0102030405060708ull, .world_size = 1024};
     uint8_t buf[MF_RECORD_MAX];
     (void)state;
@@ -252,10 +254,9 @@ static void test_record_world__has_its_bytes(void **state)
 
 static void test_record_member__has_its_bytes(void **state)
 {
-    static const uint8_t want[] = {2, 0,   4,   0, 1,   0,   0, 0, 0, 0, 0, 0,  2,  0, 0,
-                                   0, 3,   0,   0, 0,   0,   0, 0, 0, 7, 0, 0,  0,  0, 0,
-                                   0, 0,   8,   0, 0,   0,   0, 0, 0, 0, 1, 32, 0,  0, 0,
-                                   2, 'a', 'b', 2, 't', 'a', 1, 4, 0, 1, 0, 1,  'u'};
+    static const uint8_t want[] = {3, 0,  4, 0, 1, 0, 0,   0,   0, 0,   0,   0, 2, 0, 0, 0, 3, 0,
+                                   0, 0,  7, 0, 0, 0, 0,   0,   0, 0,   8,   0, 0, 0, 0, 0, 0, 0,
+                                   1, 32, 0, 0, 0, 2, 'a', 'b', 2, 't', 'a', 1, 4, 0, 1, 0, 1, 'u'};
     struct mf_rec_member rec = {.identity = {1, 2, 3}, .hbm_bytes = 7, .dram_bytes = 8, .count = 1};
     uint8_t buf[MF_RECORD_MAX];
     (void)state;
@@ -320,11 +321,11 @@ static void test_record__counts_above_the_limit_are_refused(void **state)
     mf_assert_err_has("4294967295 pools");
 
     len = put_member(buf, 1);
-    buf[40] = MF_TRANSPORTS_MAX + 1;
+    buf[36] = MF_TRANSPORTS_MAX + 1;
     mf_assert_rc(get_exact(&KINDS[3], buf, len), SMEM_ERROR);
     mf_assert_err_has("names 9 transports, the limit is 8");
-    buf[40] = 1;
-    buf[45] = MF_ENDPOINT_MAX + 1;
+    buf[36] = 1;
+    buf[41] = MF_ENDPOINT_MAX + 1;
     mf_assert_rc(get_exact(&KINDS[3], buf, sizeof(buf)), SMEM_ERROR);
     mf_assert_err_has("endpoint of 65 bytes, the limit is 64");
 }
@@ -336,13 +337,13 @@ static void test_record_member__tags_that_no_rank_writes_are_refused(void **stat
     (void)state;
     size_t len = mf_rec_put_member(buf, &rec);
     mf_assert_ok(mf_rec_get_member(buf, len, &out));
-    buf[42] = '%'; /* behind the number of transports and the length */
+    buf[38] = '%'; /* behind the number of transports and the length */
     mf_assert_rc(mf_rec_get_member(buf, len, &out), SMEM_ERROR);
-    buf[42] = 'a';
-    buf[41] = MF_TAG_MAX + 1;
+    buf[38] = 'a';
+    buf[37] = MF_TAG_MAX + 1;
     mf_assert_rc(mf_rec_get_member(buf, sizeof(buf), &out), SMEM_ERROR);
-    buf[41] = 2;
-    buf[44] = MF_TAG_PAIRS_MAX + 1;
+    buf[37] = 2;
+    buf[40] = MF_TAG_PAIRS_MAX + 1;
     mf_assert_rc(mf_rec_get_member(buf, sizeof(buf), &out), SMEM_ERROR);
     mf_assert_err_has("names 21 tags, the limit is 20");
 }

@@ -348,6 +348,37 @@ static void test_store_rank_claim__wanted_rank_waits_for_its_holder(void **state
     mf_assert_err_has("rank 4 is not below the world's size 4");
 }
 
+static void test_store_rank_try__does_not_wait(void **state)
+{
+    struct world *w = *state;
+    void *other;
+    size_t other_len;
+    uint32_t rank;
+    open_store(w, 0);
+    open_store(w, 1);
+    mf_assert_ok(mf_store_rank_try(w->stores[0], "world/", 4, 2, "me", 2, in_ms(w, 5000), &rank,
+                                   NULL, NULL));
+    assert_int_equal(rank, 2);
+    uint64_t begin = mf_now_ns(&w->rig.env);
+    mf_assert_rc(mf_store_rank_try(w->stores[1], "world/", 4, 2, "r", 1, in_ms(w, 20000), &rank,
+                                   &other, &other_len),
+                 SMEM_DUPLICATED);
+    assert_in_range((mf_now_ns(&w->rig.env) - begin) / MF_NS_PER_MS, 0, 3000);
+    mf_assert_err_has("rank 2 is held by another process");
+    assert_int_equal(other_len, 2);
+    assert_memory_equal(other, "me", 2);
+    mf_free(other);
+    mf_assert_rc(
+        mf_store_rank_wait(w->stores[1], "world/", 4, 2, "r", 1, in_ms(w, 200), &rank, NULL, NULL),
+        SMEM_DUPLICATED);
+    close_store(w, 0);
+    mf_assert_ok(mf_store_rank_wait(w->stores[1], "world/", 4, 2, "r", 1, in_ms(w, 5000), &rank,
+                                    NULL, NULL));
+    mf_assert_ok(mf_store_rank_try(w->stores[1], "world/", 4, MF_RANK_AUTO, "r", 1, in_ms(w, 5000),
+                                   &rank, NULL, NULL));
+    assert_int_equal(rank, 0);
+}
+
 /* ---- the local back end alone -----------------------------------------------------------------
  */
 
@@ -502,6 +533,7 @@ int main(void)
         BOTH(test_store_rank_claim__auto_gives_each_its_own),
         BOTH(test_store_rank_claim__fresh_world_is_in_order_of_arrival),
         BOTH(test_store_rank_claim__wanted_rank_waits_for_its_holder),
+        BOTH(test_store_rank_try__does_not_wait),
         BOTH(test_store_sync__refuses_to_wait_on_the_loop),
         BOTH(test_store_local__callbacks_may_submit),
         cmocka_unit_test_setup_teardown(test_store_local__has_no_address, setup_local, teardown),

@@ -83,7 +83,7 @@ static void test_store_move__to_the_same_store_loses_nothing(void **state)
     uint32_t watch_a = 0, watch_b = 0;
     char url[96];
     mf_store_server_destroy(rig->server);
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://0.0.0.0:0", &rig->server));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://0.0.0.0:0", 0, &rig->server));
     other_address(rig, url, sizeof(url));
     mf_assert_ok(rig_client(rig, RIG_SESSION_MS, &a));
     mf_assert_ok(rig_client(rig, RIG_SESSION_MS, &b));
@@ -115,7 +115,7 @@ static void test_store_move__again_before_it_has_arrived(void **state)
     struct mf_store *a = NULL;
     char url[96];
     mf_store_server_destroy(rig->server);
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://0.0.0.0:0", &rig->server));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://0.0.0.0:0", 0, &rig->server));
     mf_assert_ok(rig_client(rig, RIG_SESSION_MS, &a));
     mf_assert_ok(mf_store_set(a, "k/a", "abc", 3, MF_STORE_EPHEMERAL, rig_in_ms(rig, 5000)));
     for (uint32_t i = 0; i < 300; i++) {
@@ -137,7 +137,7 @@ static void test_store_move__to_another_store_and_back(void **state)
     struct mf_store *a = NULL, *b = NULL;
     struct seen seen = {0};
     uint32_t watch = 0;
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", &second));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", 0, &second));
     mf_assert_ok(rig_client(rig, RIG_SESSION_MS, &a));
     mf_assert_ok(rig_client(rig, RIG_SESSION_MS, &b));
     mf_assert_ok(mf_store_set(a, "k/a", "abc", 3, MF_STORE_EPHEMERAL, rig_in_ms(rig, 5000)));

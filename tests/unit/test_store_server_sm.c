@@ -9,6 +9,7 @@
 #include "mf_torture.h"
 #include "store/server_sm.h"
 #include "unit/store_sm_rig.h"
+#include "wire/store_item.h"
 
 struct peer {
     struct mf_server_conn *conn; /* NULL: the machine wanted it closed */
@@ -299,14 +300,15 @@ static void test_server_sm__close_message_is_not_a_break(void **state)
     drain(w);
     assert_int_equal(w->broken_count, 0);
     assert_int_equal(goodbye(&w->peers[0], 1).why, MF_SMSG_WHY_CLOSED);
+    struct mf_item_prev prev = {0};
     struct mf_smsg_item item;
     struct mf_rd rd;
     size_t len;
     const uint8_t *body = frame_log_at(&w->peers[1].log, 1, MF_SMSG_EVENTS, &len);
     mf_rd_init(&rd, body, len);
-    assert_true(mf_smsg_get_item(&rd, &item)); /* put and delete in one frame */
+    assert_true(mf_item_get(&rd, &prev, &item)); /* put and delete in one frame */
     assert_int_equal(item.kind, MF_SMSG_PUT);
-    assert_true(mf_smsg_get_item(&rd, &item));
+    assert_true(mf_item_get(&rd, &prev, &item));
     assert_int_equal(item.kind, MF_SMSG_DELETE);
     assert_true(mf_rd_done(&rd));
 }
@@ -351,6 +353,112 @@ static void test_server_sm__newcomers_wait_while_recovering(void **state)
     struct mf_smsg_reply reply = frame_log_reply(&w->peers[0].log, 2);
     assert_true(reply.id == 5 && !reply.swapped); /* its turn comes, and the key is taken */
     assert_memory_equal(reply.value, "old", 3);
+}
+
+/* A store that has just begun does not know yet whether it had a life before. */
+static void test_server_sm__settles_before_newcomers_get_ranks(void **state)
+{
+    struct world *w = *state;
+    mf_server_sm_destroy(w->sm);
+    w->cfg.settle_ms = 200;
+    uint64_t begin = w->rig.now;
+    mf_assert_ok(mf_server_sm_create(&w->cfg, begin, &w->sm));
+    assert_true(mf_server_sm_recovering(w->sm, begin));
+    assert_int_equal(mf_server_sm_next_ns(w->sm), begin + 200 * MS);
+    open_session(w, 0, 10, 0);
+    claim(w, 0, 5, "m/0", "new");
+    claim(w, 0, 6, "m/1", "new");
+    drain(w);
+    assert_int_equal(w->peers[0].log.count, 0);
+    tick_at(w, begin + 199 * MS);
+    open_session(w, 1, 11, 4711); /* it lived here before: now it is a recovery */
+    announce(w, 1, 7, "m/0", "old", 40);
+    tick_at(w, begin + 201 * MS);
+    drain(w);
+    assert_stored(w, "m/0", "old");
+    assert_int_equal(w->peers[0].log.count, 0);
+    tick_at(w, begin + 700 * MS);
+    simple(w, 0, MF_SMSG_HEARTBEAT, 0);
+    simple(w, 1, MF_SMSG_HEARTBEAT, 0);
+    tick_at(w, begin + 1200 * MS);
+    assert_false(mf_server_sm_recovering(w->sm, w->rig.now));
+    drain(w);
+    assert_stored(w, "m/0", "old");
+    assert_stored(w, "m/1", "new");
+}
+
+static void test_server_sm__settles_no_longer_than_it_has_to(void **state)
+{
+    struct world *w = *state;
+    mf_server_sm_destroy(w->sm);
+    w->cfg.settle_ms = 200;
+    uint64_t begin = w->rig.now;
+    mf_assert_ok(mf_server_sm_create(&w->cfg, begin, &w->sm));
+    open_session(w, 0, 10, 0);
+    claim(w, 0, 5, "m/0", "new");
+    tick_at(w, begin + 200 * MS);
+    drain(w);
+    assert_stored(w, "m/0", "new");
+    assert_false(mf_server_sm_recovering(w->sm, w->rig.now));
+    open_session(w, 1, 11, 4711); /* it comes late: newcomers wait from now on */
+    assert_true(mf_server_sm_recovering(w->sm, w->rig.now));
+}
+
+/* Those who are there have taken it for dead, and somebody else may have what it had. */
+static void test_server_sm__who_comes_after_its_time_recovers_nothing(void **state)
+{
+    struct world *w = *state;
+    uint64_t begin = w->rig.now;
+    open_session(w, 0, 10, 0);
+    claim(w, 0, 5, "m/0", "new");
+    tick_at(w, begin + 700 * MS);
+    simple(w, 0, MF_SMSG_HEARTBEAT, 0);
+    tick_at(w, begin + 1100 * MS);
+    open_session(w, 1, 11, 4711);
+    assert_false(mf_server_sm_recovering(w->sm, w->rig.now));
+    announce(w, 1, 6, "m/1", "old", 40);
+    assert_stored(w, "m/1", "old");
+    announce(w, 1, 7, "m/0", "old", 41);
+    drain(w);
+    assert_int_equal(frame_log_reply(&w->peers[1].log, 1).swapped, 0); /* its client ends by that */
+    assert_stored(w, "m/0", "new");
+}
+
+/* Stopped for longer than a session: its clients gave up their connections. Their ends are read
+ * first, their new connections after it. */
+static void test_server_sm__forgives_connections_that_ended_while_it_did_not_run(void **state)
+{
+    struct world *w = *state;
+    uint64_t begin = w->rig.now;
+    uint64_t boot = open_session(w, 0, 10, 0);
+    open_session(w, 1, 11, 0);
+    claim(w, 0, 5, "m/0", "a");
+    claim(w, 1, 6, "m/1", "b");
+    drain(w);
+    w->rig.now = begin + 5000 * MS;
+    for (int i = 0; i < 2; i++) {
+        mf_server_sm_closed(w->sm, w->rig.now, w->peers[i].conn);
+        w->peers[i].conn = NULL;
+    }
+    assert_stored(w, "m/0", "a");
+    open_session(w, 2, 10, boot); /* this one is back */
+    assert_stored(w, "m/0", "a");
+    tick_at(w, begin + 5499 * MS);
+    assert_stored(w, "m/1", "b");
+    tick_at(w, begin + 5501 * MS);
+    assert_stored(w, "m/0", "a");
+    assert_stored(w, "m/1", NULL); /* the other one is not, and has really ended */
+    w->rig.now = begin + 5502 * MS;
+    mf_server_sm_closed(w->sm, w->rig.now, w->peers[2].conn);
+    w->peers[2].conn = NULL;
+    assert_stored(w, "m/0", "a"); /* so shortly after it, it may still be one of those */
+    open_session(w, 3, 10, boot);
+    tick_at(w, begin + 5900 * MS);
+    simple(w, 3, MF_SMSG_HEARTBEAT, 0);
+    tick_at(w, begin + 6600 * MS);
+    mf_server_sm_closed(w->sm, w->rig.now, w->peers[3].conn);
+    w->peers[3].conn = NULL;
+    assert_stored(w, "m/0", NULL);
 }
 
 static void test_server_sm__held_claim_is_executed_when_the_key_stays_free(void **state)
@@ -526,7 +634,7 @@ static void test_server_sm__events_coalesce_and_cost_little(void **state)
     }
     assert_int_equal(w->peers[1].log.count, 1); /* one frame */
     frame_log_at(&w->peers[1].log, 0, MF_SMSG_EVENTS, &len);
-    assert_in_range(w->peers[1].bytes - before, payload, payload + 100 * 8);
+    assert_in_range(w->peers[1].bytes - before, 100 * 4, payload); /* what they share goes once */
     struct mf_store_server_status status;
     mf_server_sm_get_status(w->sm, &status);
     assert_int_equal(status.events, 100);
@@ -596,13 +704,13 @@ static void test_server_sm__cuts_off_who_breaks_the_protocol(void **state)
         const char *bytes;
         size_t len;
     } bad[] = {
-        {"\x4d\x01\x04\x00\x03\x00\x00\x00xyz", 11}, /* a malformed request */
-        {"\x4d\x01\x06\x00\x01\x00\x00\x00x", 9},    /* a malformed watch */
-        {"\x4d\x01\x05\x00\x01\x00\x00\x00x", 9},    /* a malformed cancel */
-        {"\x4d\x01\x63\x00\x00\x00\x00\x00", 8},     /* an unknown type */
-        {"\x4d\x01\x20\x00\x00\x00\x00\x00", 8},     /* a server's message */
-        {"\x4d\x01\x01\x00\x00\x00\x00\x00", 8},     /* HELLO again */
-        {"\x4d\x01\x04\x00\x01\x00\x80\x00", 8},     /* longer than any frame */
+        {"\x4d\x02\x04\x00\x03\x00\x00\x00xyz", 11}, /* a malformed request */
+        {"\x4d\x02\x06\x00\x01\x00\x00\x00x", 9},    /* a malformed watch */
+        {"\x4d\x02\x05\x00\x01\x00\x00\x00x", 9},    /* a malformed cancel */
+        {"\x4d\x02\x63\x00\x00\x00\x00\x00", 8},     /* an unknown type */
+        {"\x4d\x02\x20\x00\x00\x00\x00\x00", 8},     /* a server's message */
+        {"\x4d\x02\x01\x00\x00\x00\x00\x00", 8},     /* HELLO again */
+        {"\x4d\x02\x04\x00\x01\x00\x80\x00", 8},     /* longer than any frame */
         {"rubbish!", 8},
     };
     open_session(w, 3, 99, 0);
@@ -628,7 +736,7 @@ static void test_server_sm__requests_before_hello_are_not_served(void **state)
     assert_true(w->peers[0].closed);
     assert_stored(w, "k", NULL);
     connect_peer(w, 1);
-    bytes(w, 1, "\x4d\x01\x01\x00\x00\x02\x00\x00", 8); /* a HELLO of 512 bytes */
+    bytes(w, 1, "\x4d\x02\x01\x00\x00\x02\x00\x00", 8); /* a HELLO of 512 bytes */
     drain(w);
     assert_true(w->peers[1].closed);
 }
@@ -641,9 +749,9 @@ static void test_server_sm__queue_limit_cuts_off_a_slow_reader_alone(void **stat
     w->cfg.queue_max = 20000;
     mf_assert_ok(mf_server_sm_create(&w->cfg, w->rig.now, &other));
     w->sm = other;
-    char value[1001];
-    memset(value, 'v', 1000);
-    value[1000] = '\0';
+    char value[MF_ITEM_VALUE_MAX + 2]; /* too long to be sent as a difference */
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
     open_session(w, 0, 10, 0);
     open_session(w, 1, 11, 0);
     simple(w, 1, MF_SMSG_WATCH, 1);
@@ -772,6 +880,10 @@ int main(void)
         T(test_server_sm__close_message_is_not_a_break),
         T(test_server_sm__refuses_a_second_connection_of_a_live_session),
         T(test_server_sm__newcomers_wait_while_recovering),
+        T(test_server_sm__settles_before_newcomers_get_ranks),
+        T(test_server_sm__settles_no_longer_than_it_has_to),
+        T(test_server_sm__who_comes_after_its_time_recovers_nothing),
+        T(test_server_sm__forgives_connections_that_ended_while_it_did_not_run),
         T(test_server_sm__held_claim_is_executed_when_the_key_stays_free),
         T(test_server_sm__announcement_wins_over_a_newcomer_and_the_later_over_the_older),
         T(test_server_sm__late_announcement_does_not_take_a_key_away),

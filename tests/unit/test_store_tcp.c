@@ -238,6 +238,9 @@ static void test_store_list__is_ordered_and_by_prefix(void **state)
     mf_assert_ok(mf_store_list(a, "", 0, collect_keys, text));
     assert_string_equal(text, "o=o;p=p;p/1=p/1;p/10=p/10;p/2=p/2;q=q;");
     text[0] = '\0';
+    mf_assert_ok(mf_store_list_keys(a, "p/", 0, collect_keys, text));
+    assert_string_equal(text, "p/1=;p/10=;p/2=;");
+    text[0] = '\0';
     mf_assert_ok(mf_store_list(a, "nothing", 0, collect_keys, text));
     assert_string_equal(text, "");
     mf_assert_ok(mf_store_set(a, "stop", "", 0, 0, 0));
@@ -578,7 +581,7 @@ static void test_store_session__survives_a_restart_of_the_server(void **state)
     seen_expect(rig, &seen, "begin;put m/1=mine;end;");
     mf_store_server_destroy(rig->server);
     wait_for(rig, &session.lost, 1);
-    mf_assert_ok(mf_store_server_create(&rig->env, url, &rig->server));
+    mf_assert_ok(mf_store_server_create(&rig->env, url, 0, &rig->server));
     seen_expect(rig, &seen, "lost;begin;put m/1=mine;end;");
     wait_for(rig, &session.ok, 2);
     assert_value(a, "m/1", "mine", 4);
@@ -641,7 +644,7 @@ static void test_store_open__waits_for_a_server_to_come(void **state)
     assert_null(a);
     mf_assert_err_has("Connection refused");
     mf_assert_err_has(url + 6);
-    mf_assert_ok(mf_store_server_create(&rig->env, url, &rig->server));
+    mf_assert_ok(mf_store_server_create(&rig->env, url, 0, &rig->server));
     mf_assert_ok(mf_store_open(&cfg, url, rig_in_ms(rig, 2000), &a));
     bye(rig, a);
 }
@@ -677,7 +680,7 @@ static void test_store_open__works_over_ipv6(void **state)
                                .request_ms = 1000};
     mf_store_server_destroy(rig->server);
     rig->server = NULL;
-    if (mf_store_server_create(&rig->env, "tcp://[::1]:0", &rig->server) != SMEM_OK) {
+    if (mf_store_server_create(&rig->env, "tcp://[::1]:0", 0, &rig->server) != SMEM_OK) {
         print_message("no IPv6 loopback here: %s\n", mf_err_msg());
         skip();
     }
@@ -694,7 +697,7 @@ static void test_store_set_url__moves_to_another_server(void **state)
     struct mf_store *a = client(rig);
     struct mf_store_server *other;
     struct mf_store_server_status status;
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", &other));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", 0, &other));
     mf_assert_ok(mf_store_set(a, "m", "mine", 4, MF_STORE_EPHEMERAL, 0));
     mf_assert_rc(a->ops->set_url(a, "tcp://127.0.0.1:0", true), SMEM_INVALID_PARAM);
     mf_assert_ok(a->ops->set_url(a, mf_store_server_url(other), true));
@@ -711,10 +714,10 @@ static void test_store_server__occupied_port_is_named(void **state)
     struct rig *rig = *state;
     struct mf_store_server *other;
     const char *url = mf_store_server_url(rig->server);
-    mf_assert_rc(mf_store_server_create(&rig->env, url, &other), SMEM_RES_IN_USE);
+    mf_assert_rc(mf_store_server_create(&rig->env, url, 0, &other), SMEM_RES_IN_USE);
     mf_assert_err_has(url);
     assert_null(other);
-    mf_assert_rc(mf_store_server_create(&rig->env, "tcp://192.0.2.1:0", &other),
+    mf_assert_rc(mf_store_server_create(&rig->env, "tcp://192.0.2.1:0", 0, &other),
                  SMEM_INVALID_PARAM);
     mf_assert_err_has("tcp://192.0.2.1:0");
 }
@@ -734,10 +737,10 @@ static void test_store_server__warns_off_loopback_only(void **state)
     last_log[0] = '\0';
     atomic_store(&rig->log.level, MF_LOG_WARN);
     atomic_store(&rig->log.sink, keep_log);
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", &open_server));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://127.0.0.1:0", 0, &open_server));
     mf_store_server_destroy(open_server);
     assert_string_equal(last_log, "");
-    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://0.0.0.0:0", &open_server));
+    mf_assert_ok(mf_store_server_create(&rig->env, "tcp://0.0.0.0:0", 0, &open_server));
     mf_store_server_destroy(open_server);
     assert_non_null(strstr(last_log, "can read and write the control plane"));
     atomic_store(&rig->log.sink, NULL);
@@ -761,7 +764,7 @@ static void test_store_server__status_counts(void **state)
     assert_int_equal(status.sessions, 1);
     assert_int_equal(status.keys, 1);
     assert_int_equal(status.watches, 1);
-    assert_int_equal(status.requests, 1);
+    assert_int_equal(status.requests, 2); /* the watch is one */
     assert_int_equal(status.events, 1);
     assert_int_equal(status.bytes_stored, 8);
     assert_true(status.bytes_in > 0 && status.bytes_out > 0);
@@ -792,7 +795,7 @@ static void test_store_close_fds__lets_a_child_go_its_way(void **state)
     snprintf(url, sizeof(url), "%s", mf_store_server_url(rig->server));
     bye(rig, a);
     mf_store_server_destroy(rig->server);
-    mf_assert_ok(mf_store_server_create(&rig->env, url, &rig->server)); /* the port is free */
+    mf_assert_ok(mf_store_server_create(&rig->env, url, 0, &rig->server)); /* the port is free */
     close(go[1]);
     int status;
     waitpid(pid, &status, 0);
@@ -843,8 +846,8 @@ static void test_store_server__rubbish_harms_nobody_else(void **state)
     struct rig *rig = *state;
     struct mf_store *a = client(rig);
     static const char *const rubbish[] = {
-        "GET / HTTP/1.1\r\nHost: store\r\n\r\n", "\x4d\x02\x01\x00\xff\xff\xff\xff",
-        "\x4d\x01\x01\x00\xff\xff\xff\xffxxxx", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"};
+        "GET / HTTP/1.1\r\nHost: store\r\n\r\n", "\x4d\x01\x01\x00\xff\xff\xff\xff",
+        "\x4d\x02\x01\x00\xff\xff\xff\xffxxxx", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"};
     for (size_t i = 0; i < sizeof(rubbish) / sizeof(rubbish[0]); i++) {
         int fd = rig_raw_socket(rig);
         assert_true(fd >= 0);
@@ -866,7 +869,7 @@ static void test_store_server__half_a_frame_ends_with_the_session_time(void **st
     assert_true(fd >= 0);
     hello_frame(&queue, 9, 300);
     send_all(fd, &queue);
-    assert_int_equal(send(fd, "\x4d\x01\x04\x00\x40\x00\x00\x00half", 12, MSG_NOSIGNAL), 12);
+    assert_int_equal(send(fd, "\x4d\x02\x04\x00\x40\x00\x00\x00half", 12, MSG_NOSIGNAL), 12);
     uint64_t begin = mf_now_ns(&rig->env);
     assert_true(closed_within(fd, 3000));
     assert_in_range((mf_now_ns(&rig->env) - begin) / MF_NS_PER_MS, 200, 3000);

@@ -169,15 +169,15 @@ static void test_framer__bad_headers_are_named(void **state)
                  SMEM_INVALID_PARAM);
     mf_assert_err_has("47 45 54 20 do not begin a frame");
     mf_assert_rc(
-        mf_framer_feed(&framer, (const uint8_t *)"\x4d\x02\x01\0\0\0\0\0", 8, on_frame, &frames),
+        mf_framer_feed(&framer, (const uint8_t *)"\x4d\x03\x01\0\0\0\0\0", 8, on_frame, &frames),
         SMEM_INVALID_PARAM);
-    mf_assert_err_has("version 2 of the store protocol, this end version 1");
+    mf_assert_err_has("version 3 of the store protocol, this end version 2");
     mf_assert_rc(
-        mf_framer_feed(&framer, (const uint8_t *)"\x4d\x01\x01\0\x65\0\0\0", 8, on_frame, &frames),
+        mf_framer_feed(&framer, (const uint8_t *)"\x4d\x02\x01\0\x65\0\0\0", 8, on_frame, &frames),
         SMEM_INVALID_PARAM);
     mf_assert_err_has("101 bytes, the limit is 100");
     /* Piece by piece too, and nothing was allocated for the body. */
-    mf_assert_ok(mf_framer_feed(&framer, (const uint8_t *)"\x4d\x01\x01\0\xff\xff\xff", 7, on_frame,
+    mf_assert_ok(mf_framer_feed(&framer, (const uint8_t *)"\x4d\x02\x01\0\xff\xff\xff", 7, on_frame,
                                 &frames));
     mf_assert_rc(mf_framer_feed(&framer, (const uint8_t *)"\xff", 1, on_frame, &frames),
                  SMEM_INVALID_PARAM);

@@ -4,6 +4,7 @@ set(host ${CMAKE_SOURCE_DIR}/tests/conformance/transport_host.c)
 mf_test(test_transport_registry SOURCES test_transport_registry.c ${torture}
         LAYERS base config device gva transport)
 mf_test(test_direct_msg SOURCES test_direct_msg.c LAYERS base config device gva transport)
+mf_test(test_fence SOURCES test_fence.c LAYERS base config device gva transport)
 mf_test(test_direct_control SOURCES test_direct_control.c LAYERS base config device gva transport)
 mf_test(test_direct SOURCES test_direct.c ${host} ${torture}
         LAYERS base config device gva transport)

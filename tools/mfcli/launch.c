@@ -380,8 +380,7 @@ static void tell_end(const struct run *run, uint32_t local)
     name_of(run, local, who, sizeof(who));
     if (WIFSIGNALED(rank->status)) {
         fprintf(stderr, "%s: %s (pid %d) was killed by signal %d (%s)%s\n", run->cfg->command, who,
-                (int)rank->pid, WTERMSIG(rank->status), strsignal(WTERMSIG(rank->status)),
-                more);
+                (int)rank->pid, WTERMSIG(rank->status), strsignal(WTERMSIG(rank->status)), more);
     } else {
         fprintf(stderr, "%s: %s (pid %d) ended with code %d%s\n", run->cfg->command, who,
                 (int)rank->pid, WEXITSTATUS(rank->status), more);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Making, checking and scanning control pages, and the barrier that lets the copying side go
-// without a fence.
+// Making and checking control pages, and the barrier that lets the copying side go without a fence.
 #include "transport/direct/control.h"
 
 #include <errno.h>
@@ -18,7 +17,7 @@
 
 #define SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
-static int map_page(int fd, struct mf_direct_control **out)
+static int map_page(int fd, struct mf_fence_page **out)
 {
     void *at = mmap(NULL, sizeof(**out), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED) {
@@ -30,10 +29,10 @@ static int map_page(int fd, struct mf_direct_control **out)
     return SMEM_OK;
 }
 
-int mf_direct_control_create(const struct mf_direct_identity *who, int *fd,
-                             struct mf_direct_control **out)
+int mf_direct_control_create(const struct mf_fence_identity *who, int *fd,
+                             struct mf_fence_page **out)
 {
-    struct mf_direct_control *control = NULL;
+    struct mf_fence_page *control = NULL;
     int page = memfd_create("memfabric control", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (page < 0) {
         return mf_err_sys(SMEM_NO_RESOURCES, errno,
@@ -50,72 +49,47 @@ int mf_direct_control_create(const struct mf_direct_identity *who, int *fd,
         close(page);
         return rc;
     }
-    control->magic = MF_DIRECT_MAGIC;
-    control->version = MF_DIRECT_VERSION;
-    control->rank = who->rank;
-    control->incarnation = who->incarnation;
-    control->world_id = who->world_id;
-    control->start_time = mf_direct_start_time(0);
-    control->pid = who->pid;
-    control->needs_fence = who->needs_fence;
+    struct mf_fence_identity self = *who;
+    self.start_time = mf_direct_start_time(0);
+    mf_fence_page_init(control, &self);
     *fd = page;
     *out = control;
     return SMEM_OK;
 }
 
-int mf_direct_control_map(int fd, struct mf_direct_control **out)
+int mf_direct_control_map(int fd, struct mf_fence_page **out)
 {
     struct stat st;
     int seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || (seals & SIZE_SEALS) != SIZE_SEALS || fstat(fd, &st) != 0 ||
-        st.st_size != (off_t)sizeof(struct mf_direct_control)) {
+        st.st_size != (off_t)sizeof(struct mf_fence_page)) {
         return mf_err(SMEM_INVALID_PARAM,
                       "control page: the descriptor is no sealed memfd of %zu bytes",
-                      sizeof(struct mf_direct_control));
+                      sizeof(struct mf_fence_page));
     }
     int rc = map_page(fd, out);
     if (rc) {
         return rc;
     }
-    const struct mf_direct_control *control = *out;
-    if (control->magic == MF_DIRECT_MAGIC && control->version == MF_DIRECT_VERSION &&
+    const struct mf_fence_page *control = *out;
+    if (control->magic == MF_FENCE_MAGIC && control->version == MF_FENCE_VERSION &&
         control->rank < MF_WORLD_MAX) {
         return SMEM_OK;
     }
     rc = mf_err(SMEM_INVALID_PARAM,
                 "control page: magic 0x%" PRIx64
                 ", version %u, rank %u; this library has version %u",
-                control->magic, control->version, control->rank, MF_DIRECT_VERSION);
+                control->magic, control->version, control->rank, MF_FENCE_VERSION);
     mf_direct_control_unmap(*out);
     *out = NULL;
     return rc;
 }
 
-void mf_direct_control_unmap(struct mf_direct_control *control)
+void mf_direct_control_unmap(struct mf_fence_page *control)
 {
     if (control) {
         munmap(control, sizeof(*control));
     }
-}
-
-static uint32_t lines_of(const struct mf_direct_control *control)
-{
-    uint32_t used = atomic_load_explicit(&control->lines_used, memory_order_acquire);
-    return used < MF_THREADS_MAX ? used : MF_THREADS_MAX;
-}
-
-bool mf_direct_control_clear_of(const struct mf_direct_control *control, uint64_t hazard)
-{
-    uint32_t used = lines_of(control);
-    for (uint32_t i = 0; i < used; i++) {
-        for (uint32_t k = 0; k < MF_DIRECT_HAZARDS; k++) {
-            if (atomic_load_explicit(&control->lines[i].hazard[k], memory_order_acquire) ==
-                hazard) {
-                return false;
-            }
-        }
-    }
-    return true;
 }
 
 bool mf_direct_barrier_register(void)

@@ -113,16 +113,17 @@ static void direct_close(void *tp)
 
 static int open_control(struct mf_direct *d)
 {
-    struct mf_direct_identity who = {.rank = d->host->rank,
-                                     .pid = mf_direct_own_pid(),
-                                     .incarnation = d->host->incarnation,
-                                     .world_id = d->host->world_id,
-                                     .needs_fence = !mf_direct_barrier_register()};
+    struct mf_fence_identity who = {.rank = d->host->rank,
+                                    .pid = mf_direct_own_pid(),
+                                    .incarnation = d->host->incarnation,
+                                    .world_id = d->host->world_id,
+                                    .needs_fence = !mf_direct_barrier_register()};
     int rc = mf_direct_control_create(&who, &d->control_fd, &d->control);
     if (rc) {
         return rc;
     }
     mf_direct_fd_note(d, d->control_fd);
+    mf_fence_owner_init(&d->fence, d->control, d->host->random_token);
     d->spare_fd = fcntl(d->control_fd, F_DUPFD_CLOEXEC, 0);
     return SMEM_OK;
 }

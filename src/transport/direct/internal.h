@@ -17,6 +17,7 @@
 #include "transport/direct/control.h"
 #include "transport/direct/direct.h"
 #include "transport/direct/msg.h"
+#include "transport/fence/fence.h"
 
 #define MF_DIRECT_AREA "transport/direct"
 /* Descriptors that one instance may hold: a pidfd for each peer, connections, the listener. */
@@ -26,12 +27,8 @@ struct mf_direct_vm;
 
 /* What a segment needs for its fence: `priv` of its struct mf_segment. */
 struct mf_direct_seg {
-    struct mf_segment seg; /* a peer's; unused for an own one */
-    uint64_t hazard;       /* the word that announces it */
-    uint64_t epoch;
-    const _Atomic uint64_t *epoch_now; /* the owner's */
-    const _Atomic uint64_t *gate;      /* of this rank, in the owner's page */
-    bool fence;                        /* announcing it takes a fence */
+    struct mf_fence_key key; /* first, so that none of both is the same pointer */
+    struct mf_segment seg;   /* a peer's; unused for an own one */
     /* A peer's: */
     struct mf_direct_peer *peer; /* holds a reference; NULL for an own segment */
     bool placed;                 /* mapped at the place that the host gave */
@@ -63,7 +60,7 @@ struct mf_direct_peer {
     uint8_t token[MF_DIRECT_MSG_TOKEN]; /* of its socket */
     int vm_errno; /* why its memory may not be read by process_vm_readv; 0: it may */
     void *watch;
-    struct mf_direct_control *control;
+    struct mf_fence_page *control;
     /* The rest is guarded by the instance's lock. */
     uint32_t refs;  /* segments, and who uses it outside of the lock */
     uint64_t pools; /* bit p: attached in pool p */
@@ -80,7 +77,7 @@ struct mf_direct_conn;
 
 struct mf_direct {
     const struct mf_transport_host *host;
-    struct mf_direct_control *control;
+    struct mf_fence_page *control;
     int control_fd;
     int listener;
     void *listen_watch;
@@ -92,17 +89,16 @@ struct mf_direct {
 
     struct mf_mutex lock; /* guards what follows and the peers */
     struct mf_cond changed;
+    struct mf_fence_owner fence;
     struct mf_direct_peer *peers;
     uint32_t endings;          /* ends of peers that are being told of on the loop */
     struct mf_direct_seg *own; /* in order of index */
     struct mf_direct_conn *conns;
     uint32_t conn_count;
     uint64_t warned_ns;
-    uint64_t epochs_drawn;
     int spare_fd; /* given up for a moment when there is no descriptor left to accept with */
     struct mf_direct_seg *graves; /* taken down; freed after a quiesce */
     uint32_t grave_count;
-    uint8_t line_taken[MF_THREADS_MAX];
     struct mf_direct_seg *jobs; /* taken down, with something left to do */
     bool reaping;               /* the thread runs */
     bool reaper_made;           /* and is to be joined */
@@ -203,7 +199,7 @@ void mf_direct_lane_close(void *tp, void *lane);
 int mf_direct_post(void *lane, struct mf_xfer *v, uint32_t count);
 int mf_direct_wait(void *lane, uint64_t deadline_ns);
 /** The line by which the lane announces; it is its user's alone. */
-struct mf_direct_line *mf_direct_lane_line(void *lane);
+struct mf_fence_line *mf_direct_lane_line(void *lane);
 int mf_direct_copy_small(void *lane, struct mf_segment *segment, uint64_t gva, void *local,
                          uint32_t size, int write);
 

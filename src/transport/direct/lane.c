@@ -29,13 +29,12 @@ struct pending_run {
 
 struct mf_direct_lane {
     struct mf_direct *d;
-    struct mf_direct_line *line;
+    struct mf_fence_line *line;
     uint64_t incarnation;
     bool checked; /* the host wants checksums */
-    uint32_t line_number;
     uint32_t pending_count;
     uint32_t held_count; /* hazards of the device copies */
-    struct mf_direct_seg *held[MF_DIRECT_HAZARDS - MF_DIRECT_CPU_HAZARDS];
+    struct mf_direct_seg *held[MF_FENCE_HAZARDS - MF_FENCE_CPU_HAZARDS];
     struct pending_run pending[PENDING_RUNS];
     void *stream;
     struct mf_direct_vm_lane *vm; /* copies without a mapping; NULL: none so far */
@@ -47,58 +46,27 @@ static struct mf_direct_seg *fence_of(const struct mf_segment *segment)
     return segment ? segment->priv : NULL;
 }
 
-/* Are the segment's epoch and our incarnation still welcome? */
-static inline bool is_valid(const struct mf_direct_seg *seg, uint64_t incarnation)
+/* NULL of NULL: the key stands first. */
+static inline const struct mf_fence_key *key_of(const struct mf_direct_seg *seg)
 {
-    return atomic_load_explicit(seg->epoch_now, memory_order_acquire) == seg->epoch &&
-           atomic_load_explicit(seg->gate, memory_order_relaxed) != incarnation;
-}
-
-static inline void announce(_Atomic uint64_t *hazard, const struct mf_direct_seg *seg)
-{
-    atomic_store_explicit(hazard, seg->hazard, memory_order_relaxed);
-}
-
-/* Between announcing and looking. The owner's barrier stands for ours where there is membarrier. */
-static inline void after_announce(bool fence)
-{
-    if (__builtin_expect(fence, 0)) {
-        atomic_thread_fence(memory_order_seq_cst);
-    } else {
-        atomic_signal_fence(memory_order_seq_cst);
-    }
+    return seg ? &seg->key : NULL;
 }
 
 static inline bool enter(const struct mf_direct_lane *lane, const struct mf_direct_seg *src,
                          const struct mf_direct_seg *dst)
 {
-    _Atomic uint64_t *hazard = lane->line->hazard;
-    bool fence = false;
-    if (src) {
-        announce(&hazard[0], src);
-        fence = src->fence;
-    }
-    if (dst) {
-        announce(&hazard[1], dst);
-        fence |= dst->fence;
-    }
-    after_announce(fence);
-    return (!src || is_valid(src, lane->incarnation)) && (!dst || is_valid(dst, lane->incarnation));
+    return mf_fence_enter(lane->line, key_of(src), key_of(dst), lane->incarnation);
 }
 
 static inline void leave(const struct mf_direct_lane *lane)
 {
-    atomic_store_explicit(&lane->line->hazard[0], 0, memory_order_release);
-    atomic_store_explicit(&lane->line->hazard[1], 0, memory_order_release);
+    mf_fence_leave(lane->line);
 }
 
-/* The second look: what was read may have been given back, what was written may be in the orphan.
- */
 static inline bool still_valid(const struct mf_direct_lane *lane, const struct mf_direct_seg *src,
                                const struct mf_direct_seg *dst)
 {
-    atomic_thread_fence(memory_order_acq_rel);
-    return (!src || is_valid(src, lane->incarnation)) && (!dst || is_valid(dst, lane->incarnation));
+    return mf_fence_still_valid(key_of(src), key_of(dst), lane->incarnation);
 }
 
 static __attribute__((cold)) int keep_first(struct mf_direct_lane *lane, int rc)
@@ -113,32 +81,13 @@ static __attribute__((cold)) int keep_first(struct mf_direct_lane *lane, int rc)
 static __attribute__((cold)) int explain_refusal(const struct mf_direct_lane *lane,
                                                  const struct mf_xfer *x)
 {
-    const struct mf_segment *both[] = {x->src_seg, x->dst_seg};
-    for (int i = 0; i < 2; i++) {
-        const struct mf_direct_seg *seg = fence_of(both[i]);
-        if (!seg) {
-            continue;
-        }
-        const struct mf_segment_desc *desc = &both[i]->desc;
-        if (atomic_load(seg->gate) == lane->incarnation) {
-            return mf_err(SMEM_NOT_CONNECTED,
-                          "this rank was declared dead by rank %u: it must leave pool %u and join "
-                          "again under a new incarnation",
-                          desc->owner, desc->pool);
-        }
-        if (atomic_load(seg->epoch_now) != seg->epoch && !seg->peer) {
-            return mf_err(SMEM_NOT_CONNECTED,
-                          "segment %u of this rank in pool %u was withdrawn, or this rank was "
-                          "declared dead by a peer",
-                          desc->index, desc->pool);
-        }
-        if (atomic_load(seg->epoch_now) != seg->epoch) {
-            return mf_err(SMEM_NOT_CONNECTED,
-                          "rank %u has left pool %u or died: its segment %u is gone", desc->owner,
-                          desc->pool, desc->index);
-        }
-    }
-    return mf_err(SMEM_NOT_CONNECTED, "a segment was withdrawn during the copy");
+    const struct mf_direct_seg *src = fence_of(x->src_seg);
+    const struct mf_direct_seg *dst = fence_of(x->dst_seg);
+    const struct mf_fence_end ends[] = {
+        {src ? &x->src_seg->desc : NULL, key_of(src), src && !src->peer},
+        {dst ? &x->dst_seg->desc : NULL, key_of(dst), dst && !dst->peer},
+    };
+    return mf_fence_refusal(ends, 2, lane->incarnation);
 }
 
 static __attribute__((cold)) int unreachable(const struct mf_segment *segment)
@@ -343,7 +292,7 @@ static int host_run(struct mf_direct_lane *lane, struct mf_xfer *v, uint32_t cou
 static void release_held(struct mf_direct_lane *lane)
 {
     for (uint32_t i = 0; i < lane->held_count; i++) {
-        atomic_store_explicit(&lane->line->hazard[MF_DIRECT_CPU_HAZARDS + i], 0,
+        atomic_store_explicit(&lane->line->hazard[MF_FENCE_CPU_HAZARDS + i], 0,
                               memory_order_release);
     }
     lane->held_count = 0;
@@ -351,34 +300,16 @@ static void release_held(struct mf_direct_lane *lane)
 
 static int line_take(struct mf_direct *d, struct mf_direct_lane *lane)
 {
-    uint32_t i = 0;
     mf_mutex_lock(&d->lock);
-    while (i < MF_THREADS_MAX && d->line_taken[i]) {
-        i++;
-    }
-    if (i < MF_THREADS_MAX) {
-        d->line_taken[i] = 1;
-        if (i >= atomic_load(&d->control->lines_used)) {
-            atomic_store(&d->control->lines_used, i + 1);
-        }
-    }
+    int rc = mf_fence_line_take(&d->fence, &lane->line);
     mf_mutex_unlock(&d->lock);
-    if (i == MF_THREADS_MAX) {
-        return mf_err(SMEM_NO_RESOURCES, "%u threads of this process copy already, the limit",
-                      MF_THREADS_MAX);
-    }
-    lane->line_number = i;
-    lane->line = &d->control->lines[i];
-    return SMEM_OK;
+    return rc;
 }
 
-static void line_give(struct mf_direct *d, uint32_t number)
+static void line_give(struct mf_direct *d, struct mf_fence_line *line)
 {
-    for (uint32_t k = 0; k < MF_DIRECT_HAZARDS; k++) {
-        atomic_store_explicit(&d->control->lines[number].hazard[k], 0, memory_order_release);
-    }
     mf_mutex_lock(&d->lock);
-    d->line_taken[number] = 0;
+    mf_fence_line_give(&d->fence, line);
     mf_mutex_unlock(&d->lock);
 }
 
@@ -440,9 +371,9 @@ static void hold(struct mf_direct_lane *lane, struct mf_direct_seg *seg)
     if (is_held(lane, seg)) {
         return;
     }
-    announce(&lane->line->hazard[MF_DIRECT_CPU_HAZARDS + lane->held_count], seg);
+    mf_fence_announce(&lane->line->hazard[MF_FENCE_CPU_HAZARDS + lane->held_count], &seg->key);
     lane->held[lane->held_count++] = seg;
-    after_announce(seg->fence);
+    mf_fence_after_announce(seg->key.strict);
 }
 
 /* Room for one more run, and its segments announced and valid. */
@@ -451,7 +382,7 @@ static int enter_device(struct mf_direct_lane *lane, struct mf_xfer *v)
     const struct mf_transport_host *host = lane->d->host;
     struct mf_direct_seg *src = fence_of(v->src_seg);
     struct mf_direct_seg *dst = fence_of(v->dst_seg);
-    uint32_t room = MF_DIRECT_HAZARDS - MF_DIRECT_CPU_HAZARDS - lane->held_count;
+    uint32_t room = MF_FENCE_HAZARDS - MF_FENCE_CPU_HAZARDS - lane->held_count;
     uint32_t need = (uint32_t)!is_held(lane, src) + (uint32_t)!is_held(lane, dst);
     int rc = SMEM_OK;
     if (!host->device) {
@@ -470,7 +401,8 @@ static int enter_device(struct mf_direct_lane *lane, struct mf_xfer *v)
     }
     hold(lane, src);
     hold(lane, dst);
-    if ((src && !is_valid(src, lane->incarnation)) || (dst && !is_valid(dst, lane->incarnation))) {
+    if ((src && !mf_fence_is_valid(&src->key, lane->incarnation)) ||
+        (dst && !mf_fence_is_valid(&dst->key, lane->incarnation))) {
         return explain_refusal(lane, v);
     }
     return SMEM_OK;
@@ -584,9 +516,9 @@ int mf_direct_copy_small(void *arg, struct mf_segment *segment, uint64_t gva, vo
     const struct mf_direct_seg *seg = segment->priv;
     void *there = host_end(segment, gva);
     _Atomic uint64_t *hazard = &lane->line->hazard[0];
-    announce(hazard, seg);
-    after_announce(seg->fence);
-    bool ok = is_valid(seg, lane->incarnation);
+    mf_fence_announce(hazard, &seg->key);
+    mf_fence_after_announce(seg->key.strict);
+    bool ok = mf_fence_is_valid(&seg->key, lane->incarnation);
     if (__builtin_expect(ok, 1)) {
         void *dst = write ? there : local;
         const void *src = write ? local : there;
@@ -694,7 +626,7 @@ int mf_direct_lane_open(void *tp, void **out)
     return SMEM_OK;
 }
 
-struct mf_direct_line *mf_direct_lane_line(void *lane)
+struct mf_fence_line *mf_direct_lane_line(void *lane)
 {
     return ((struct mf_direct_lane *)lane)->line;
 }
@@ -711,6 +643,6 @@ void mf_direct_lane_close(void *tp, void *arg)
     if (lane->stream) {
         d->host->device->stream_destroy(d->host->device_impl, lane->stream);
     }
-    line_give(d, lane->line_number);
+    line_give(d, lane->line);
     mf_free(lane);
 }

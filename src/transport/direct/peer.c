@@ -172,7 +172,7 @@ int mf_direct_peer_check_user(int sock, int *pid)
 
 /* A descriptor of the process at the other end of the socket, not of one that has its number now.
  */
-static int open_pidfd(int sock, const struct mf_direct_control *control, int pid, int *out)
+static int open_pidfd(int sock, const struct mf_fence_page *control, int pid, int *out)
 {
     int fd = -1;
     socklen_t len = sizeof(fd);
@@ -198,7 +198,7 @@ static int open_pidfd(int sock, const struct mf_direct_control *control, int pid
 /* Who the page says it is must be who the message says it is: only that process could hand it over.
  */
 static int check_identity(const struct mf_direct *d, const struct mf_direct_msg *hello,
-                          const struct mf_direct_control *control)
+                          const struct mf_fence_page *control)
 {
     if (control->world_id != d->host->world_id || hello->world_id != d->host->world_id) {
         return mf_err(SMEM_NOT_CONNECTED, "rank %u belongs to another cluster", hello->rank);
@@ -224,8 +224,8 @@ static int refused(uint32_t rank)
 static int find_known(struct mf_direct *d, uint32_t rank, uint64_t incarnation,
                       struct mf_direct_peer **out)
 {
-    bool no = atomic_load(&d->control->gates[rank]) == incarnation;
     mf_mutex_lock(&d->lock);
+    bool no = mf_fence_is_refused(&d->fence, rank, incarnation);
     struct mf_direct_peer *peer = mf_direct_peer_find(d, rank, incarnation);
     no = no || (peer && peer->refused);
     if (peer && !no) {
@@ -248,7 +248,11 @@ static int insert_watched(struct mf_direct *d, struct mf_direct_peer *peer,
     }
     mf_mutex_lock(&d->lock);
     struct mf_direct_peer *known = mf_direct_peer_find(d, peer->rank, peer->incarnation);
-    if (known) {
+    bool welcome = mf_fence_admit(&d->fence, peer->rank, peer->incarnation);
+    *out = known ? known : peer;
+    if (!welcome) {
+        *out = NULL;
+    } else if (known) {
         known->refs++;
     } else {
         peer->watch = watch;
@@ -256,12 +260,12 @@ static int insert_watched(struct mf_direct *d, struct mf_direct_peer *peer,
         d->peers = peer;
     }
     mf_mutex_unlock(&d->lock);
-    *out = known ? known : peer;
-    if (known) {
+    if (*out != peer) {
+        rc = welcome ? SMEM_OK : refused(peer->rank);
         d->host->unwatch_fd(d->host->arg, watch);
         peer_free(peer);
     }
-    return SMEM_OK;
+    return rc;
 }
 
 /* Lives of the same rank that are not this one end here. */
@@ -286,7 +290,7 @@ static void retire_others(struct mf_direct *d, uint32_t rank, uint64_t incarnati
 int mf_direct_peer_meet(struct mf_direct *d, const struct mf_direct_msg *hello, int control_fd,
                         int sock, struct mf_direct_peer **out)
 {
-    struct mf_direct_control *control = NULL;
+    struct mf_fence_page *control = NULL;
     int pid;
     *out = NULL;
     int rc = mf_direct_peer_check_user(sock, &pid);
@@ -431,11 +435,7 @@ static int learn_one(struct mf_direct *d, struct mf_direct_peer *peer,
     seg->seg.ops = &mf_direct_ops;
     seg->seg.tp = d;
     seg->seg.priv = seg;
-    seg->hazard = mf_direct_hazard(desc->owner, desc->index, desc->epoch);
-    seg->epoch = desc->epoch;
-    seg->epoch_now = &peer->control->epochs[desc->index];
-    seg->gate = &peer->control->gates[d->host->rank];
-    seg->fence = peer->control->needs_fence || d->control->needs_fence;
+    mf_fence_key_init(&seg->key, peer->control, desc, d->host->rank, d->control->needs_fence);
     seg->fd = -1;
     seg->fd_offset = told->fd_offset;
     seg->keep = told->keep;
@@ -479,7 +479,7 @@ static struct mf_direct_seg *take_stale(struct mf_direct *d, struct mf_direct_pe
     while (*at && (*at)->seg.desc.index != desc->index) {
         at = &(*at)->next;
     }
-    *known = *at && (*at)->epoch == desc->epoch;
+    *known = *at && (*at)->key.epoch == desc->epoch;
     if (*at && !*known) {
         stale = *at;
         *at = stale->next;

@@ -119,7 +119,7 @@ void mf_direct_take_down(struct mf_direct *d, struct mf_direct_seg *seg, bool de
     if (hbm) {
         seg->punch = dead;
         mf_direct_barrier();
-        seg->unmap = !mf_direct_control_clear_of(d->control, seg->hazard);
+        seg->unmap = !mf_fence_clear_of(d->control, seg->key.hazard);
         if (!seg->unmap) {
             unmap_hbm(d, seg);
         }
@@ -131,7 +131,7 @@ void mf_direct_take_down(struct mf_direct *d, struct mf_direct_seg *seg, bool de
     if (seg->placed && !hbm) {
         /* Late bytes of ours go to the zero pages, not to what its owner puts there next. */
         mf_direct_barrier();
-        seg->busy = !mf_direct_control_clear_of(d->control, seg->hazard);
+        seg->busy = !mf_fence_clear_of(d->control, seg->key.hazard);
     }
     /* Of a dead peer that is not mapped, its descriptor: the thread frees it soon. */
     bool unmapped = dead && !seg->placed && seg->there;
@@ -150,7 +150,7 @@ static void finish_segment(struct mf_direct *d, struct mf_direct_seg *seg)
 {
     uint64_t give_up = mf_direct_now(d) + UNMAP_WAIT_NS;
     int rc = SMEM_OK;
-    while ((seg->unmap || seg->busy) && !mf_direct_control_clear_of(d->control, seg->hazard) &&
+    while ((seg->unmap || seg->busy) && !mf_fence_clear_of(d->control, seg->key.hazard) &&
            mf_direct_now(d) < give_up) {
         mf_direct_sleep_us(1000);
     }
@@ -285,9 +285,7 @@ static struct mf_direct_seg *unlink_segments(struct mf_direct *d, struct mf_dire
 static void revoke_epochs(struct mf_direct_peer *peer, const struct mf_direct_seg *list)
 {
     for (; list; list = list->next) {
-        _Atomic uint64_t *epoch = &peer->control->epochs[list->seg.desc.index];
-        uint64_t published = list->epoch;
-        atomic_compare_exchange_strong(epoch, &published, 0);
+        mf_fence_revoke_dead(peer->control, &list->seg.desc);
     }
     atomic_thread_fence(memory_order_seq_cst);
 }
@@ -300,10 +298,10 @@ int mf_direct_detach(void *tp, uint32_t rank, uint64_t incarnation, uint32_t poo
     if (rank >= MF_WORLD_MAX) {
         return mf_err(SMEM_INVALID_PARAM, "detach: rank %u is not below %u", rank, MF_WORLD_MAX);
     }
-    if (dead) {
-        atomic_store(&d->control->gates[rank], incarnation);
-    }
     mf_mutex_lock(&d->lock);
+    if (dead) {
+        mf_fence_refuse(&d->fence, rank, incarnation);
+    }
     struct mf_direct_peer *peer = mf_direct_peer_find(d, rank, incarnation);
     if (peer) {
         peer->refs++;

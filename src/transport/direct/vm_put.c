@@ -31,7 +31,7 @@ static void keep_first(struct mf_direct_vm_lane *vm, int rc)
 static bool is_source_gone(const struct mf_xfer *x)
 {
     const struct mf_direct_seg *src = x->src_seg ? x->src_seg->priv : NULL;
-    return src && atomic_load_explicit(src->epoch_now, memory_order_acquire) != src->epoch;
+    return src && !mf_fence_is_there(&src->key);
 }
 
 /* One part of an element has ended; the sentence is that of `rc`. */

@@ -31,7 +31,7 @@ struct mf_direct_vm_server {
     int wake; /* an eventfd */
     pthread_t thread;
     void *lane; /* only its line is used */
-    struct mf_direct_line *line;
+    struct mf_fence_line *line;
     struct client *clients;
     /* Guarded by the instance's lock: */
     struct client *adopted;
@@ -40,15 +40,9 @@ struct mf_direct_vm_server {
     /* Scratch of the thread: */
     struct mf_direct_pull pull;
     struct mf_direct_done done;
+    struct mf_fence_range ranges[MF_DIRECT_PULL_PIECES];
     struct mf_direct_span spans[MF_DIRECT_PULL_PIECES];
     uint8_t bytes[MF_DIRECT_PULL_MAX + 1];
-};
-
-/* What of an own segment is needed while it may be withdrawn. */
-struct target {
-    uint64_t host, size, hazard, epoch;
-    const _Atomic uint64_t *epoch_now;
-    uint32_t index, pool;
 };
 
 static void client_free(struct mf_direct *d, struct client *client)
@@ -74,62 +68,38 @@ static void drop(struct mf_direct_vm_server *s, struct client *client)
 
 /* ---- one request ---- */
 
-static bool is_welcome(struct mf_direct *d, const struct mf_direct_peer *peer)
+/* The own segment of that index, as it is now; false: there is none. */
+static bool find_target(struct mf_direct *d, uint32_t index, struct mf_fence_target *to,
+                        uint64_t *host)
 {
-    mf_mutex_lock(&d->lock);
-    bool refused = peer->refused;
-    mf_mutex_unlock(&d->lock);
-    return !refused && atomic_load(&d->control->gates[peer->rank]) != peer->incarnation;
-}
-
-static bool is_there(const struct target *to)
-{
-    return atomic_load_explicit(to->epoch_now, memory_order_acquire) == to->epoch;
-}
-
-static int find_target(struct mf_direct *d, const struct mf_direct_pull *pull, struct target *to)
-{
-    int rc = SMEM_OK;
     mf_mutex_lock(&d->lock);
     const struct mf_direct_seg *seg = d->own;
-    while (seg && seg->own->desc.index != pull->index) {
+    while (seg && seg->own->desc.index != index) {
         seg = seg->next;
     }
-    if (!seg || seg->epoch != pull->epoch) {
-        rc = mf_err(SMEM_NOT_CONNECTED,
-                    "rank %u has left the pool: its segment %u of that epoch is gone",
-                    d->host->rank, pull->index);
-    } else if (seg->own->desc.kind != MF_KIND_DRAM || seg->own->host == 0) {
-        rc = mf_err(SMEM_INVALID_PARAM, "segment %u of rank %u is device memory", pull->index,
-                    d->host->rank);
-    } else {
-        *to = (struct target){.host = seg->own->host,
-                              .size = seg->own->desc.size,
-                              .hazard = seg->hazard,
-                              .epoch = seg->epoch,
-                              .epoch_now = seg->epoch_now,
-                              .index = pull->index,
-                              .pool = seg->own->desc.pool};
+    if (seg) {
+        *to = (struct mf_fence_target){.desc = seg->own->desc, .key = seg->key};
+        *host = seg->own->desc.kind == MF_KIND_DRAM ? seg->own->host : 0;
     }
     mf_mutex_unlock(&d->lock);
-    return rc;
+    return seg != NULL;
 }
 
-/* Everything is checked before a byte moves. */
-static int make_spans(struct mf_direct_vm_server *s, const struct target *to)
+static void make_ranges(struct mf_direct_vm_server *s)
 {
     for (uint32_t i = 0; i < s->pull.count; i++) {
         const struct mf_direct_piece *piece = &s->pull.v[i];
-        if (piece->offset > to->size || piece->size > to->size - piece->offset) {
-            return mf_err(SMEM_INVALID_PARAM,
-                          "%" PRIu64 " bytes at offset %" PRIu64
-                          " are outside of segment %u of %" PRIu64 " bytes",
-                          piece->size, piece->offset, to->index, to->size);
-        }
-        s->spans[i] = (struct mf_direct_span){
-            .to = to->host + piece->offset, .from = piece->src, .size = piece->size};
+        s->ranges[i] = (struct mf_fence_range){.offset = piece->offset, .size = piece->size};
     }
-    return SMEM_OK;
+}
+
+static void make_spans(struct mf_direct_vm_server *s, uint64_t host)
+{
+    for (uint32_t i = 0; i < s->pull.count; i++) {
+        const struct mf_direct_piece *piece = &s->pull.v[i];
+        s->spans[i] = (struct mf_direct_span){
+            .to = host + piece->offset, .from = piece->src, .size = piece->size};
+    }
 }
 
 static int explain_piece(const struct mf_direct_peer *peer, const struct mf_direct_span *span,
@@ -192,32 +162,29 @@ static void refuse_all(struct mf_direct_vm_server *s, int rc)
 static void pull(struct mf_direct_vm_server *s, const struct client *client)
 {
     struct mf_direct *d = s->d;
-    struct target to = {0};
-    int rc = find_target(d, &s->pull, &to);
-    rc = rc ? rc : make_spans(s, &to);
+    struct mf_fence_target to;
+    uint64_t host = 0;
+    bool found = find_target(d, s->pull.index, &to, &host);
+    const struct mf_fence_ask ask = {.rank = client->peer->rank,
+                                     .incarnation = client->peer->incarnation,
+                                     .owner = d->host->incarnation,
+                                     .index = s->pull.index,
+                                     .epoch = s->pull.epoch,
+                                     .ranges = s->ranges,
+                                     .count = s->pull.count};
+    make_ranges(s);
+    int rc = mf_fence_serve_begin(d->control, s->line, found ? &to : NULL, &ask);
+    if (rc == SMEM_OK && host == 0) {
+        rc = mf_err(SMEM_INVALID_PARAM, "segment %u of rank %u is device memory", ask.index,
+                    d->host->rank);
+        mf_fence_leave(s->line);
+    } else if (rc == SMEM_OK) {
+        make_spans(s, host);
+        read_pieces(s, client);
+        rc = mf_fence_serve_end(d->control, s->line, &to, &ask);
+    }
     if (rc) {
         refuse_all(s, rc);
-        return;
-    }
-    atomic_store(&s->line->hazard[0], to.hazard);
-    atomic_thread_fence(memory_order_seq_cst);
-    bool welcome = is_welcome(d, client->peer);
-    bool there = is_there(&to);
-    if (there && welcome) {
-        read_pieces(s, client);
-        atomic_thread_fence(memory_order_acq_rel);
-        welcome = is_welcome(d, client->peer);
-        there = is_there(&to);
-    }
-    atomic_store_explicit(&s->line->hazard[0], 0, memory_order_release);
-    if (!there) {
-        refuse_all(s, mf_err(SMEM_NOT_CONNECTED, "rank %u has left pool %u: its segment %u is gone",
-                             d->host->rank, to.pool, to.index));
-    } else if (!welcome) {
-        refuse_all(s, mf_err(SMEM_NOT_CONNECTED,
-                             "rank %u was declared dead by rank %u: it must leave pool %u and join "
-                             "again under a new incarnation",
-                             client->peer->rank, d->host->rank, to.pool));
     }
 }
 

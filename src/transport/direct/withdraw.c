@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Own segments: publishing, and the owner's half of the fence. A withdrawn segment's epoch is 0 for
-// all to see; after a barrier on every processor, whoever still announces it is in the middle of a
-// copy, and is waited for until he is done, or dead.
+// Own segments: publishing and withdrawing them by the fence. After a barrier on every processor,
+// whoever still announces a withdrawn one is in the middle of a copy, and is waited for until he is
+// done, or dead.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,28 +10,7 @@
 #include "base/alloc.h"
 #include "transport/direct/internal.h"
 
-#define SPINS          2000u
-#define SLEEP_FIRST_US 50u
-#define SLEEP_MAX_US   1000u
-#define THREAD_CHECK_NS                                                       \
-    (10ull * 1000000ull) /* wait so long before asking whether a thread lives \
-                          */
-#define THREAD_GONE_NS    (100ull * 1000000ull) /* and so long after it was gone */
 #define GRAVES_QUIESCE_NS (50ull * 1000000ull)
-#define GOLDEN            0x9e3779b97f4a7c15ull
-
-/* A fresh number, never 0, from the random bits of this instance (splitmix64). */
-static uint64_t draw_epoch_locked(struct mf_direct *d)
-{
-    uint64_t x;
-    do {
-        x = d->host->random_token[0] ^ (d->host->random_token[1] + ++d->epochs_drawn * GOLDEN);
-        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-        x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-        x ^= x >> 31;
-    } while (x == 0);
-    return x;
-}
 
 int mf_direct_publish(void *tp, const struct mf_publish *pub)
 {
@@ -47,128 +26,81 @@ int mf_direct_publish(void *tp, const struct mf_publish *pub)
         return SMEM_MALLOC_FAILED;
     }
     mf_mutex_lock(&d->lock);
-    uint32_t index = 0;
-    struct mf_direct_seg **at = &d->own;
-    while (*at && (*at)->own->desc.index == index) {
-        index++;
-        at = &(*at)->next;
-    }
-    if (index == MF_SEGMENTS_MAX) {
+    int rc = mf_fence_publish(&d->fence, desc, &own->key);
+    if (rc) {
         mf_mutex_unlock(&d->lock);
         mf_free(own);
-        return mf_err(SMEM_NO_RESOURCES, "publish: this rank has %u segments, the limit",
-                      MF_SEGMENTS_MAX);
+        return rc;
     }
-    desc->owner = d->host->rank;
-    desc->incarnation = d->host->incarnation;
-    desc->index = index;
-    desc->epoch = draw_epoch_locked(d);
     segment->ops = &mf_direct_ops;
     segment->tp = d;
     segment->priv = own;
-    own->hazard = mf_direct_hazard(desc->owner, index, desc->epoch);
-    own->epoch = desc->epoch;
-    own->epoch_now = &d->control->epochs[index];
-    own->gate = &d->control->gates[desc->owner];
-    own->fence = d->control->needs_fence;
     own->own = segment;
     own->fd = pub->fd;
     own->fd_offset = pub->fd_offset;
     own->user_memory = (pub->flags & MF_PUBLISH_KEEP) != 0;
+    struct mf_direct_seg **at = &d->own;
+    while (*at && (*at)->own->desc.index < desc->index) {
+        at = &(*at)->next;
+    }
     own->next = *at;
     *at = own;
-    atomic_store_explicit(&d->control->epochs[index], desc->epoch, memory_order_release);
     mf_mutex_unlock(&d->lock);
     return SMEM_OK;
 }
 
-/* One wait for one word in the lines of one process. */
-struct waiting {
-    const struct mf_direct *d;
-    const struct mf_direct_control *control;
-    const struct mf_direct_peer *peer; /* NULL: this process */
-    uint64_t hazard;
-    uint64_t deadline_ns;
-    uint64_t since_ns;
-    uint64_t gone_ns; /* when the thread was first seen to be gone; 0: it is not */
-    uint32_t spins;
-    uint32_t sleep_us;
+/* ---- what the fence asks; `who` is a struct mf_direct_peer ---- */
+
+static uint64_t fence_now(void *arg)
+{
+    return mf_direct_now(arg);
+}
+
+static void fence_sleep_us(void *arg, uint32_t us)
+{
+    (void)arg;
+    mf_direct_sleep_us(us);
+}
+
+static void fence_barrier(void *arg)
+{
+    (void)arg;
+    mf_direct_barrier();
+}
+
+static bool fence_process_ended(void *arg, const void *who)
+{
+    (void)arg;
+    return mf_direct_peer_ended(who);
+}
+
+/* Only where its numbers are those that we see. */
+static bool fence_thread_ended(void *arg, const void *who, uint32_t tid)
+{
+    const struct mf_direct *d = arg;
+    const struct mf_direct_peer *peer = who;
+    uint32_t pid = peer ? peer->control->pid : d->control->pid;
+    char path[64];
+    if (peer && (uint32_t)peer->pid != pid) {
+        return false;
+    }
+    snprintf(path, sizeof(path), "/proc/%u/task/%u", pid, tid);
+    return access(path, F_OK) != 0 && errno == ENOENT;
+}
+
+static const struct mf_fence_ops fence_ops = {
+    .now_ns = fence_now,
+    .sleep_us = fence_sleep_us,
+    .barrier = fence_barrier,
+    .process_ended = fence_process_ended,
+    .thread_ended = fence_thread_ended,
 };
 
-/* Has the thread that announces a long copy ended, while its process lives? Only asked after a
- * while, and believed only after another: helpers of the thread may be finishing what it began. */
-static bool thread_ended(struct waiting *w, const struct mf_direct_line *line, uint64_t now)
+static bool wait_for_process(struct mf_direct *d, const struct mf_direct_peer *peer,
+                             uint64_t hazard, uint64_t deadline_ns)
 {
-    uint32_t tid = atomic_load_explicit(&line->tid, memory_order_relaxed);
-    bool visible = !w->peer || (uint32_t)w->peer->pid == w->control->pid;
-    if (tid == 0 || !visible || now - w->since_ns < THREAD_CHECK_NS) {
-        return false;
-    }
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%u/task/%u", w->control->pid, tid);
-    if (access(path, F_OK) == 0 || errno != ENOENT) {
-        w->gone_ns = 0;
-        return false;
-    }
-    if (w->gone_ns == 0) {
-        w->gone_ns = now;
-    }
-    return now - w->gone_ns > THREAD_GONE_NS;
-}
-
-/* Wait a little. False: the deadline has passed. */
-static bool wait_a_little(struct waiting *w)
-{
-    if (w->spins < SPINS) {
-        w->spins++;
-        atomic_signal_fence(memory_order_seq_cst);
-        return true;
-    }
-    if (mf_direct_now(w->d) >= w->deadline_ns) {
-        return false;
-    }
-    mf_direct_sleep_us(w->sleep_us);
-    w->sleep_us = w->sleep_us * 2 < SLEEP_MAX_US ? w->sleep_us * 2 : SLEEP_MAX_US;
-    return true;
-}
-
-/* Every word is waited for once: after the barrier, whoever writes it again finds the epoch gone.
- */
-static int wait_for_line(struct waiting *w, const struct mf_direct_line *line)
-{
-    for (uint32_t k = 0; k < MF_DIRECT_HAZARDS; k++) {
-        while (atomic_load_explicit(&line->hazard[k], memory_order_acquire) == w->hazard) {
-            bool slow = w->spins >= SPINS;
-            if (slow && w->peer && mf_direct_peer_ended(w->peer)) {
-                return SMEM_OK;
-            }
-            if (slow && thread_ended(w, line, mf_direct_now(w->d))) {
-                break;
-            }
-            if (!wait_a_little(w)) {
-                return SMEM_RES_IN_USE;
-            }
-        }
-    }
-    return SMEM_OK;
-}
-
-static int wait_for_process(const struct mf_direct *d, const struct mf_direct_peer *peer,
-                            const struct mf_direct_seg *key, uint64_t deadline_ns)
-{
-    struct waiting w = {.d = d,
-                        .control = peer ? peer->control : d->control,
-                        .peer = peer,
-                        .hazard = key->hazard,
-                        .deadline_ns = deadline_ns,
-                        .since_ns = mf_direct_now(d),
-                        .sleep_us = SLEEP_FIRST_US};
-    uint32_t used = atomic_load_explicit(&w.control->lines_used, memory_order_acquire);
-    int rc = SMEM_OK;
-    for (uint32_t i = 0; rc == SMEM_OK && i < used && i < MF_THREADS_MAX; i++) {
-        rc = wait_for_line(&w, &w.control->lines[i]);
-    }
-    return rc;
+    return mf_fence_wait(&fence_ops, d, peer ? peer->control : d->control, peer, hazard,
+                         deadline_ns);
 }
 
 static int still_in_use(const struct mf_direct *d, const struct mf_direct_peer *peer,
@@ -197,16 +129,17 @@ static bool next_peer(struct mf_direct *d, struct mf_direct_peer **peer)
     return next != NULL;
 }
 
-static int wait_for_all(struct mf_direct *d, const struct mf_direct_seg *key,
-                        const struct mf_segment_desc *desc, uint64_t deadline_ns)
+static int wait_for_all(struct mf_direct *d, const struct mf_segment_desc *desc,
+                        uint64_t deadline_ns)
 {
     struct mf_direct_peer *peer = NULL;
+    uint64_t hazard = mf_fence_hazard(d->host->rank, desc->index, desc->epoch);
     int rc = SMEM_OK;
-    if (wait_for_process(d, NULL, key, deadline_ns) != SMEM_OK) {
+    if (!wait_for_process(d, NULL, hazard, deadline_ns)) {
         rc = still_in_use(d, NULL, desc);
     }
     while (next_peer(d, &peer)) {
-        if (wait_for_process(d, peer, key, deadline_ns) != SMEM_OK && rc == SMEM_OK) {
+        if (!wait_for_process(d, peer, hazard, deadline_ns) && rc == SMEM_OK) {
             rc = still_in_use(d, peer, desc);
         }
     }
@@ -217,8 +150,6 @@ int mf_direct_withdraw(void *tp, struct mf_segment *segment, uint64_t deadline_n
 {
     struct mf_direct *d = tp;
     const struct mf_segment_desc *desc = &segment->desc;
-    struct mf_direct_seg key = {.hazard =
-                                    mf_direct_hazard(d->host->rank, desc->index, desc->epoch)};
     if (desc->index >= MF_SEGMENTS_MAX) {
         return mf_err(SMEM_INVALID_PARAM, "withdraw: segment %u was not published", desc->index);
     }
@@ -230,12 +161,11 @@ int mf_direct_withdraw(void *tp, struct mf_segment *segment, uint64_t deadline_n
     struct mf_direct_seg *own = *at;
     if (own) {
         *at = own->next;
-        atomic_store_explicit(&d->control->epochs[desc->index], 0, memory_order_release);
+        mf_fence_revoke(&d->fence, desc);
     }
     mf_mutex_unlock(&d->lock);
-    mf_direct_barrier();
-    int rc =
-        wait_for_all(d, &key, desc, deadline_ns); /* again, when it was withdrawn in vain before */
+    fence_ops.barrier(d);
+    int rc = wait_for_all(d, desc, deadline_ns); /* again, when it was withdrawn in vain before */
     if (own) {
         mf_direct_bury(d, own);
     }
