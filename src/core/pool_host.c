@@ -57,6 +57,23 @@ static int check_tag(struct mf_pool *pool, const struct mf_segment_desc *desc, u
     return rc;
 }
 
+/* The config store knows which life has a rank: another one has lost it, or its record is not known
+ * here yet; it comes again. */
+static int check_life(struct mf_pool *pool, const struct mf_segment_desc *desc)
+{
+    mf_mutex_lock(&pool->lock);
+    const struct mf_member *member = &pool->members.v[desc->owner];
+    bool same = member->record.identity.incarnation == desc->incarnation;
+    bool wrong =
+        (member->state == MF_MEMBER_JOINED && !same) || (member->state == MF_MEMBER_DEAD && same);
+    mf_mutex_unlock(&pool->lock);
+    return wrong ? mf_err(SMEM_NOT_CONNECTED,
+                          "rank %u announces a segment in pool %u, but the rank is another process "
+                          "there or was declared dead",
+                          desc->owner, pool->id)
+                 : SMEM_OK;
+}
+
 /* Nothing is mapped over a segment that copies may use. */
 static int check_free(struct mf_pool *pool, const struct mf_segment_desc *desc)
 {
@@ -78,6 +95,9 @@ int mf_pool_place(struct mf_pool *pool, const struct mf_segment_desc *desc, uint
     *host = 0;
     if (rc == SMEM_OK) {
         rc = check_desc(pool, desc);
+    }
+    if (rc == SMEM_OK) {
+        rc = check_life(pool, desc);
     }
     if (rc == SMEM_OK) {
         rc = check_tag(pool, desc, 0);
@@ -105,6 +125,9 @@ int mf_pool_segment_up(struct mf_pool *pool, struct mf_segment *segment)
     int rc = check_desc(pool, &segment->desc);
     if (rc == SMEM_OK) {
         rc = check_member(pool);
+    }
+    if (rc == SMEM_OK) {
+        rc = check_life(pool, &segment->desc);
     }
     if (rc == SMEM_OK) {
         rc = check_tag(pool, &segment->desc, segment->ops->data_ops);

@@ -15,7 +15,7 @@ from cluster import MIB, OK, SANITIZE, now, report
 DRAM = 8 * MIB
 TOP = 16 * MIB
 CELL = 8192
-CELLS = 64
+CELLS = 256
 SEEN_S = 2.0  # a dead process of this host
 GOOD_S = 0.1  # the same, on a machine that is not overloaded
 QUIET_CORES = 0.2  # of others: a machine that is not
@@ -248,7 +248,8 @@ class World:
 
     def new_cell(self):
         self.cells += 1
-        return Cell(self.board, self.cells % CELLS)
+        assert self.cells <= CELLS
+        return Cell(self.board, self.cells - 1)
 
     def wait(self, what, condition, seconds):
         deadline = now() + seconds

@@ -307,6 +307,14 @@ static uint64_t draw_duration(struct stream *stream)
     return draw_within(stream, ms[i], ms[i + 1]) * MS;
 }
 
+/* The last three are rare: they are wanted three times as often. */
+static enum world_state draw_state(struct stream *stream)
+{
+    uint32_t state = (uint32_t)(draw(stream) % (WORLD_STATES + 6));
+    return (enum world_state)(state < WORLD_STATES ? state
+                                                   : WORLD_EXTENDING + (state - WORLD_STATES) % 3);
+}
+
 static struct world_fault draw_fault(struct stream *stream, enum world_fault_kind kind,
                                      const struct schedule *schedule)
 {
@@ -316,7 +324,7 @@ static struct world_fault draw_fault(struct stream *stream, enum world_fault_kin
     fault.other =
         (uint32_t)((fault.rank + 1 + draw(stream) % (schedule->ranks - 1)) % schedule->ranks);
     if (draw(stream) % 8 != 0) {
-        fault.state = (enum world_state)(draw(stream) % WORLD_STATES);
+        fault.state = draw_state(stream);
     }
     fault.duration_ns = draw_duration(stream);
     return fault;

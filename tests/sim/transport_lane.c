@@ -23,7 +23,7 @@ static const struct mf_fence_key *key_of(const struct sim_tp_seg *seg)
 
 bool sim_tp_is_far(const struct mf_segment *segment)
 {
-    return segment && !seg_of(segment)->object;
+    return seg_of(segment) && !seg_of(segment)->object;
 }
 
 int sim_tp_keep(struct sim_tp_lane *lane, int rc)
@@ -70,7 +70,13 @@ uint64_t sim_tp_piece(uint64_t left)
 static struct sim_tp_place place_of(const struct mf_segment *segment, uint64_t addr, uint64_t done)
 {
     struct sim_tp_place place = {0};
-    if (segment) {
+    if (segment && !segment->priv) {
+        /* Memory of this process that is not published (any more): nobody else gets at it. */
+        bool ours =
+            sim_memory_at(sim_proc_self(), segment->host + (addr - segment->desc.gva) + done, 1,
+                          &place.object, &place.offset);
+        MF_ASSERT(ours && place.object);
+    } else if (segment) {
         place.object = seg_of(segment)->object;
         place.base = addr - segment->desc.gva + done;
         place.offset = place.base;

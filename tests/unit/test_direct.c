@@ -625,12 +625,35 @@ static void test_attach__a_new_life_of_a_rank(void **state)
     mf_assert_ok(th_open(&t->c, &cfg));
     struct th_own own;
     mf_assert_ok(th_publish(&t->c, DRAM, 2 * MIB, 2 * MIB, &own));
+    /* Both live: a's core has to say which one has the rank. */
+    mf_assert_rc(th_attach_to(&t->c, &t->a), SMEM_NOT_CONNECTED);
+    mf_assert_err_has("rank 1 is another living process here");
+    mf_assert_ok(put8(t, 0, 20)); /* the old one is as it was */
+    t->a.ops->detach(t->a.tp, 1, t->b.host.incarnation, UINT32_MAX, MF_DETACH_DEAD);
     mf_assert_ok(th_attach_to(&t->c, &t->a));
     assert_int_equal(th_count(&t->a, 1), 1);
     struct mf_segment *fresh = th_find(&t->a, 1, DRAM, 2 * MIB);
     assert_int_equal(fresh->desc.incarnation, t->c.host.incarnation);
     assert_int_equal(fresh->desc.size, 2 * MIB);
     mf_assert_rc(th_attach_to(&t->b, &t->a), SMEM_NOT_CONNECTED); /* the old one stays out */
+    t->c.ops->detach(t->c.tp, 0, t->a.host.incarnation, UINT32_MAX, MF_DETACH_LEFT);
+    t->a.ops->detach(t->a.tp, 1, t->c.host.incarnation, UINT32_MAX, MF_DETACH_LEFT);
+    mf_assert_ok(th_withdraw(&t->c, &own, 1000));
+    th_close(&t->c);
+}
+
+/* Whom the core asks for is the one that has the rank. */
+static void test_attach__to_a_new_life_ends_the_old_one(void **state)
+{
+    struct trio *t = *state;
+    struct th_cfg cfg = {.ops = &mf_direct_ops, .rank = 1, .here = HERE2};
+    mf_assert_ok(th_open(&t->c, &cfg));
+    struct th_own own;
+    mf_assert_ok(th_publish(&t->c, DRAM, 2 * MIB, 2 * MIB, &own));
+    mf_assert_ok(th_attach_to(&t->a, &t->c));
+    assert_int_equal(th_count(&t->a, 1), 1);
+    assert_int_equal(th_find(&t->a, 1, DRAM, 2 * MIB)->desc.incarnation, t->c.host.incarnation);
+    mf_assert_rc(th_attach_to(&t->b, &t->a), SMEM_NOT_CONNECTED);
     t->c.ops->detach(t->c.tp, 0, t->a.host.incarnation, UINT32_MAX, MF_DETACH_LEFT);
     t->a.ops->detach(t->a.tp, 1, t->c.host.incarnation, UINT32_MAX, MF_DETACH_LEFT);
     mf_assert_ok(th_withdraw(&t->c, &own, 1000));
@@ -827,6 +850,7 @@ int main(void)
         CASE(test_detach__dead_gives_the_memory_back),
         CASE(test_detach__one_pool_and_unknown_peers),
         CASE(test_attach__a_new_life_of_a_rank),
+        CASE(test_attach__to_a_new_life_ends_the_old_one),
         CASE(test_fence__without_membarrier),
         CASE(test_post__a_batch_with_good_and_bad_elements),
         CASE(test_lane_open__has_a_limit),

@@ -287,6 +287,32 @@ static void retire_others(struct mf_direct *d, uint32_t rank, uint64_t incarnati
     }
 }
 
+/* Is another life of the rank attached here, and its process alive? */
+static bool has_rival(struct mf_direct *d, uint32_t rank, uint64_t incarnation)
+{
+    bool rival = false;
+    mf_mutex_lock(&d->lock);
+    for (struct mf_direct_peer *p = d->peers; p && !rival; p = p->next) {
+        rival = p->rank == rank && p->incarnation != incarnation && p->pools && !p->refused &&
+                !p->dead && !mf_direct_peer_ended(p);
+    }
+    mf_mutex_unlock(&d->lock);
+    return rival;
+}
+
+/* Which of two living processes has the rank is for the config store to say. Who comes by himself
+ * may be the one that has lost it and does not know yet; whom our own core asked for is the right
+ * one. */
+static int check_rivals(struct mf_direct *d, const struct mf_direct_msg *hello)
+{
+    return hello->type != MF_DIRECT_HELLO || !has_rival(d, hello->rank, hello->incarnation)
+               ? SMEM_OK
+               : mf_err(SMEM_NOT_CONNECTED,
+                        "rank %u is another living process here: come again when that one has left "
+                        "or was declared dead",
+                        hello->rank);
+}
+
 int mf_direct_peer_meet(struct mf_direct *d, const struct mf_direct_msg *hello, int control_fd,
                         int sock, struct mf_direct_peer **out)
 {
@@ -303,6 +329,9 @@ int mf_direct_peer_meet(struct mf_direct *d, const struct mf_direct_msg *hello, 
     rc = check_identity(d, hello, control);
     if (rc == SMEM_OK) {
         rc = find_known(d, hello->rank, hello->incarnation, out);
+    }
+    if (rc == SMEM_OK && !*out) {
+        rc = check_rivals(d, hello);
     }
     if (rc || *out) {
         mf_direct_control_unmap(control);
