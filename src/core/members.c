@@ -27,6 +27,24 @@ void mf_members_fini(struct mf_members *members)
     members->v = NULL;
 }
 
+bool mf_members_is_dead(const struct mf_members *members, uint32_t rank, uint64_t incarnation)
+{
+    const uint64_t *dead = members->v[rank].dead;
+    bool found = false;
+    for (uint32_t i = 0; i < MF_DEAD_LIVES; i++) {
+        found = found || (dead[i] == incarnation && incarnation != 0);
+    }
+    return found;
+}
+
+static void remember_dead(struct mf_members *members, struct mf_member *m, uint64_t incarnation)
+{
+    if (incarnation != 0 && !mf_members_is_dead(members, (uint32_t)(m - members->v), incarnation)) {
+        memmove(&m->dead[1], &m->dead[0], sizeof(m->dead) - sizeof(m->dead[0]));
+        m->dead[0] = incarnation;
+    }
+}
+
 static void gone(struct mf_members *members, struct mf_member *m, enum mf_member_state state,
                  const char *why, uint64_t now_ns)
 {
@@ -74,8 +92,12 @@ int mf_members_put(struct mf_members *members, uint32_t rank, const void *record
         return SMEM_OK;
     }
     bool same = m->record.identity.incarnation == incarnation;
-    if (same && m->state == MF_MEMBER_DEAD) {
-        return SMEM_OK; /* a process that has ended does not come back; its record goes with it */
+    if (mf_members_is_dead(members, rank, incarnation)) {
+        /* One that has ended does not come back, and its record goes with it; one that was declared
+         * dead and lives has to come under a new incarnation. */
+        change->kind = MF_CHANGE_ZOMBIE;
+        change->incarnation = incarnation;
+        return SMEM_OK;
     }
     if (same && m->state == MF_MEMBER_JOINED) {
         m->record = rec;
@@ -85,6 +107,7 @@ int mf_members_put(struct mf_members *members, uint32_t rank, const void *record
     if (m->state == MF_MEMBER_JOINED) {
         change->kind = MF_CHANGE_REPLACED;
         change->incarnation = m->record.identity.incarnation;
+        remember_dead(members, m, change->incarnation);
     }
     joined(members, m, &rec, now_ns);
     return SMEM_OK;
@@ -119,6 +142,9 @@ void mf_members_delete(struct mf_members *members, uint32_t rank, bool expired, 
     }
     change->incarnation = m->record.identity.incarnation;
     change->kind = expired ? MF_CHANGE_DEAD : MF_CHANGE_LEFT;
+    if (expired) {
+        remember_dead(members, m, change->incarnation);
+    }
     gone(members, m, expired ? MF_MEMBER_DEAD : MF_MEMBER_LEFT,
          expired ? "its session with the config store ended" : "it left the pool", now_ns);
 }
@@ -139,6 +165,7 @@ void mf_members_dead(struct mf_members *members, uint32_t rank, uint64_t incarna
      * record did. */
     change->kind = MF_CHANGE_DEAD;
     change->incarnation = incarnation;
+    remember_dead(members, m, incarnation);
     gone(members, m, MF_MEMBER_DEAD, why, now_ns);
     m->record.identity.incarnation = incarnation;
 }
@@ -177,8 +204,15 @@ uint32_t mf_members_tick(struct mf_members *members, uint64_t now_ns, uint64_t g
         }
         if (now_ns - m->missing_ns >= grace_ns) {
             m->missing_ns = 0;
-            mf_members_delete(members, r, true, now_ns, &changes[count]);
-            count += changes[count].kind != MF_CHANGE_NOTHING;
+            changes[count] = (struct mf_member_change){
+                .kind = MF_CHANGE_MISSING,
+                .rank = r,
+                .incarnation = m->record.identity.incarnation,
+            };
+            if (r == members->self) { /* its own session tells it */
+                mf_members_delete(members, r, true, now_ns, &changes[count]);
+            }
+            count++;
         } else if (*next_ns == 0 || m->missing_ns + grace_ns < *next_ns) {
             *next_ns = m->missing_ns + grace_ns;
         }
@@ -186,9 +220,29 @@ uint32_t mf_members_tick(struct mf_members *members, uint64_t now_ns, uint64_t g
     return count;
 }
 
+void mf_members_judge(struct mf_members *members, uint32_t rank, uint64_t incarnation,
+                      enum mf_life life, uint64_t now_ns, struct mf_member_change *change)
+{
+    *change = (struct mf_member_change){.kind = MF_CHANGE_NOTHING, .rank = rank};
+    struct mf_member *m = rank < members->world ? &members->v[rank] : NULL;
+    if (m == NULL || m->state != MF_MEMBER_JOINED || m->in_sync ||
+        m->record.identity.incarnation != incarnation) {
+        return; /* it was named meanwhile, or has gone another way */
+    }
+    if (life == MF_LIFE_UNKNOWN) {
+        m->missing_ns = now_ns;
+        return;
+    }
+    mf_members_delete(members, rank, life == MF_LIFE_ENDED, now_ns, change);
+}
+
 void mf_members_reset(struct mf_members *members)
 {
-    memset(members->v, 0, members->world * sizeof(*members->v));
+    for (uint32_t r = 0; r < members->world; r++) {
+        struct mf_member fresh = {.state = MF_MEMBER_NONE};
+        memcpy(fresh.dead, members->v[r].dead, sizeof(fresh.dead));
+        members->v[r] = fresh;
+    }
     members->joined = 0;
     members->synced = members->lost = members->revoked = false;
 }

@@ -16,6 +16,9 @@ enum mf_member_state {
     MF_MEMBER_DEAD,
 };
 
+/** How many lives of a rank that were declared dead are remembered. */
+#define MF_DEAD_LIVES 4u
+
 struct mf_member {
     enum mf_member_state state;
     bool alarmed;            /* the alarm of its death stands; kept by core */
@@ -26,7 +29,8 @@ struct mf_member {
     uint64_t asked_ns;       /* when the store was last asked for it by name */
     uint64_t changed_ns;     /* when the state changed */
     struct mf_rec_member record;
-    char why[128]; /* of LEFT and DEAD */
+    uint64_t dead[MF_DEAD_LIVES]; /* the last ones that were declared dead, also over a reset */
+    char why[128];                /* of LEFT and DEAD */
 };
 
 struct mf_members {
@@ -49,6 +53,10 @@ enum mf_member_change_kind {
     MF_CHANGE_REPLACED, /* another incarnation has its rank: detach `incarnation` as dead, then as
                            UP */
     MF_CHANGE_REVOKED,  /* this rank itself was declared dead */
+    MF_CHANGE_ZOMBIE,   /* the store names a life that was declared dead: have it removed there, so
+                           that it learns of it */
+    MF_CHANGE_MISSING,  /* the store has not named it for too long: find out whether this life goes
+                           on, then mf_members_judge */
 };
 
 struct mf_member_change {
@@ -61,6 +69,8 @@ int mf_members_init(struct mf_members *members, uint32_t world, uint32_t self,
                     uint64_t incarnation);
 void mf_members_fini(struct mf_members *members);
 
+/** Was that life of the rank declared dead? */
+bool mf_members_is_dead(const struct mf_members *members, uint32_t rank, uint64_t incarnation);
 /** A record of `rank` is in the store. A record that does not decode is an error with a sentence.
  */
 int mf_members_put(struct mf_members *members, uint32_t rank, const void *record, size_t len,
@@ -78,10 +88,15 @@ void mf_members_sync_begin(struct mf_members *members);
 /** The snapshot is whole. Members that it does not name are missing, not gone yet: a store that was
  *  restarted hears from each of them in its own time. */
 void mf_members_sync_end(struct mf_members *members, uint64_t now_ns);
-/** Members that have been missing for `grace_ns` are gone. Fills `changes` (room for `world` of
- * them), returns how many; *next_ns is when to call again, 0 when nobody is missing. */
+/** Members that have been missing for `grace_ns` are in question. Fills `changes` (room for `world`
+ * of them), returns how many; *next_ns is when to call again, 0 when nobody is missing. */
 uint32_t mf_members_tick(struct mf_members *members, uint64_t now_ns, uint64_t grace_ns,
                          struct mf_member_change *changes, uint64_t *next_ns);
+enum mf_life { MF_LIFE_ENDED, MF_LIFE_GOES_ON, MF_LIFE_UNKNOWN };
+/** What was found out of a life in question, if it is still missing. One that goes on has left: it
+ * did so while the store was away. Unknown: it stays in question, to be asked for again. */
+void mf_members_judge(struct mf_members *members, uint32_t rank, uint64_t incarnation,
+                      enum mf_life life, uint64_t now_ns, struct mf_member_change *change);
 /** Forget everybody (this rank left). */
 void mf_members_reset(struct mf_members *members);
 

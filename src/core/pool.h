@@ -200,6 +200,9 @@ void mf_pool_segment_down(struct mf_pool *pool, struct mf_segment *segment);
 
 /** The watch on the pool's members; runs on the loop's thread, as do all that follow. */
 void mf_pool_on_watch(void *pool, const struct mf_watch_event *event);
+/** That life of the rank is a member from now on: memory that an earlier one has here goes. Any
+ * thread. */
+void mf_pool_member_up(struct mf_pool *pool, uint32_t rank, uint64_t incarnation);
 void mf_pools_peer_dead(struct mf_ctx *ctx, uint32_t rank, uint64_t incarnation, const char *why);
 int mf_pool_grace_start(struct mf_pool *pool);
 void mf_pool_grace_stop(struct mf_pool *pool);

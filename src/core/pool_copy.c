@@ -125,7 +125,7 @@ static int ask_store(struct mf_pool *pool, uint32_t rank, uint64_t deadline_ns)
     char key[64];
     void *value = NULL;
     size_t len = 0;
-    struct mf_member_change change;
+    struct mf_member_change change = {.kind = MF_CHANGE_NOTHING};
     if (!may_ask_store(pool, rank)) {
         return SMEM_NOT_EXIST;
     }
@@ -142,7 +142,11 @@ static int ask_store(struct mf_pool *pool, uint32_t rank, uint64_t deadline_ns)
             rc = mf_members_put(&pool->members, rank, value, len, mf_now_ns(pool->ctx->env),
                                 &change);
         }
+        uint64_t incarnation = pool->members.v[rank].record.identity.incarnation;
         mf_mutex_unlock(&pool->lock);
+        if (rc == SMEM_OK && change.kind == MF_CHANGE_UP) {
+            mf_pool_member_up(pool, rank, incarnation);
+        }
     }
     mf_free(value);
     return rc;
@@ -320,9 +324,8 @@ int mf_pool_resolve(void *arg, uint32_t rank, uint64_t deadline_ns)
                         pool->id);
 }
 
-int mf_pool_seek(void *arg, uint32_t rank, uint64_t deadline_ns)
+static int seek(struct mf_pool *pool, uint32_t rank, uint64_t deadline_ns)
 {
-    struct mf_pool *pool = arg;
     mf_mutex_lock(&pool->lock);
     bool attached = pool->members.v[rank].attached;
     struct mf_rec_member record = pool->members.v[rank].record;
@@ -342,6 +345,14 @@ int mf_pool_seek(void *arg, uint32_t rank, uint64_t deadline_ns)
         mf_mutex_unlock(&pool->lock);
     }
     return mf_pool_resolve(pool, rank, deadline_ns);
+}
+
+int mf_pool_seek(void *arg, uint32_t rank, uint64_t deadline_ns)
+{
+    struct mf_pool *pool = arg;
+    int rc = seek(pool, rank, deadline_ns);
+    /* It may have taken so long that this rank has left, and its memory is another by now. */
+    return atomic_load(&pool->state) == MF_POOL_JOINED ? rc : mf_pool_check_joined(pool);
 }
 
 void mf_pool_map_peer(struct mf_pool *pool, uint32_t rank)

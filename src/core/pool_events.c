@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/err.h"
 #include "core/pool.h"
 
-#define AREA "core"
+#define AREA        "core"
+#define ASK_LIFE_MS 1000u
 
 static void detach(struct mf_pool *pool, uint32_t rank, uint64_t incarnation,
                    enum mf_detach_why why)
@@ -23,6 +25,18 @@ static void detach(struct mf_pool *pool, uint32_t rank, uint64_t incarnation,
     }
 }
 
+static void ask_for_life(struct mf_pool *pool, const struct mf_member_change *missing);
+static void remove_zombie(struct mf_pool *pool, uint32_t rank, uint64_t incarnation);
+
+/* It may have come through a transport, and gone, without its record ever being seen here. */
+void mf_pool_member_up(struct mf_pool *pool, uint32_t rank, uint64_t incarnation)
+{
+    uint64_t placed = atomic_load(&pool->placed[rank]);
+    if (placed != 0 && placed != incarnation) {
+        detach(pool, rank, placed, MF_DETACH_DEAD);
+    }
+}
+
 static void apply(struct mf_pool *pool, const struct mf_member_change *change)
 {
     struct mf_log *log = pool->ctx->env->log;
@@ -32,6 +46,8 @@ static void apply(struct mf_pool *pool, const struct mf_member_change *change)
         break;
     case MF_CHANGE_UP:
         mf_log(log, MF_LOG_INFO, AREA, "pool %u: rank %u has joined", pool->id, change->rank);
+        mf_pool_member_up(pool, change->rank,
+                          pool->members.v[change->rank].record.identity.incarnation);
         break;
     case MF_CHANGE_LEFT:
         mf_log(log, MF_LOG_INFO, AREA, "pool %u: rank %u has left", pool->id, change->rank);
@@ -48,6 +64,12 @@ static void apply(struct mf_pool *pool, const struct mf_member_change *change)
     case MF_CHANGE_REVOKED:
         mf_ctx_expire(pool->ctx, "its record in the config store was removed");
         break;
+    case MF_CHANGE_MISSING:
+        ask_for_life(pool, change);
+        return;
+    case MF_CHANGE_ZOMBIE:
+        remove_zombie(pool, change->rank, change->incarnation);
+        return;
     }
     mf_pool_news(pool, change->rank);
 }
@@ -66,10 +88,81 @@ static void grace_tick(struct mf_pool *pool)
     mf_mutex_unlock(&pool->lock);
     for (uint32_t i = 0; i < count; i++) {
         apply(pool, &pool->changes[i]);
+        if (pool->changes[i].kind == MF_CHANGE_MISSING) { /* should it stay in question */
+            uint64_t again_ns = now_ns + session_ms * MF_NS_PER_MS;
+            next_ns = next_ns == 0 || again_ns < next_ns ? again_ns : next_ns;
+        }
     }
     if (next_ns != 0 && pool->grace != NULL) {
         mf_timer_set(pool->grace, next_ns + MF_NS_PER_MS);
     }
+}
+
+/* A life in question; holds the pool. */
+struct question {
+    struct mf_pool *pool;
+    uint32_t rank;
+    uint64_t incarnation;
+};
+
+static void on_life(void *arg, const struct mf_store_rsp *rsp)
+{
+    struct question *q = arg;
+    struct mf_pool *pool = q->pool;
+    struct mf_member_change change;
+    struct mf_rec_identity holder;
+    enum mf_life life = rsp->rc == SMEM_NOT_EXIST ? MF_LIFE_ENDED : MF_LIFE_UNKNOWN;
+    if (rsp->rc == SMEM_OK && rsp->value != NULL &&
+        mf_rec_get_identity(rsp->value, rsp->value_len, &holder) == SMEM_OK) {
+        life = holder.incarnation == q->incarnation ? MF_LIFE_GOES_ON : MF_LIFE_ENDED;
+    }
+    mf_mutex_lock(&pool->lock);
+    mf_members_judge(&pool->members, q->rank, q->incarnation, life, mf_now_ns(pool->ctx->env),
+                     &change);
+    mf_mutex_unlock(&pool->lock);
+    apply(pool, &change);
+    if (life == MF_LIFE_UNKNOWN) {
+        grace_tick(pool);
+    }
+    mf_pool_put(pool);
+    mf_free(q);
+}
+
+/* Ask the store for a key; `done` frees the question and lets go of the pool. False: it could not
+ * be asked. */
+static bool ask(struct mf_pool *pool, const char *key, uint32_t rank, uint64_t incarnation,
+                mf_store_done_fn done)
+{
+    struct mf_ctx *ctx = pool->ctx;
+    struct mf_store_req req = {
+        .op = MF_STORE_GET, .key = key, .deadline_ns = mf_deadline_ns(ctx->env, ASK_LIFE_MS)};
+    struct question *q = mf_calloc(1, sizeof(*q), "question for a life");
+    if (q != NULL) {
+        *q = (struct question){pool, rank, incarnation};
+        atomic_fetch_add(&pool->refs, 1);
+        if (ctx->store->ops->submit(ctx->store, &req, done, q) == SMEM_OK) {
+            return true;
+        }
+        mf_pool_put(pool);
+        mf_free(q);
+    }
+    mf_err_clear();
+    return false;
+}
+
+/* It may have left the pool while the store was away, and live. */
+static void ask_for_life(struct mf_pool *pool, const struct mf_member_change *missing)
+{
+    char key[64];
+    struct mf_member_change none;
+    snprintf(key, sizeof(key), "world/rank/%u", missing->rank);
+    if (ask(pool, key, missing->rank, missing->incarnation, on_life)) {
+        return;
+    }
+    mf_mutex_lock(&pool->lock);
+    mf_members_judge(&pool->members, missing->rank, missing->incarnation, MF_LIFE_UNKNOWN,
+                     mf_now_ns(pool->ctx->env), &none);
+    mf_mutex_unlock(&pool->lock);
 }
 
 static void on_grace(void *pool)
@@ -167,6 +260,51 @@ static void remove_key(struct mf_ctx *ctx, const char *key, const uint8_t *recor
     if (ctx->store->ops->submit(ctx->store, &req, ignore_answer, NULL) != SMEM_OK) {
         mf_err_clear();
     }
+}
+
+/* The identity in the store under world/rank/<r>, if it is the zombie's. */
+static void on_zombie(void *arg, const struct mf_store_rsp *rsp)
+{
+    struct question *q = arg;
+    struct mf_rec_identity holder;
+    char key[64];
+    if (rsp->rc == SMEM_OK && rsp->value != NULL &&
+        mf_rec_get_identity(rsp->value, rsp->value_len, &holder) == SMEM_OK &&
+        holder.incarnation == q->incarnation) {
+        snprintf(key, sizeof(key), "world/rank/%u", q->rank);
+        remove_key(q->pool->ctx, key, rsp->value, rsp->value_len);
+    }
+    mf_pool_put(q->pool);
+    mf_free(q);
+}
+
+/* Its key as a member as well: it learns by that, and comes back under a new incarnation. */
+static void on_zombie_member(void *arg, const struct mf_store_rsp *rsp)
+{
+    struct question *q = arg;
+    struct mf_rec_member record;
+    char key[64];
+    if (rsp->rc == SMEM_OK && rsp->value != NULL &&
+        mf_rec_get_member(rsp->value, rsp->value_len, &record) == SMEM_OK &&
+        record.identity.incarnation == q->incarnation) {
+        snprintf(key, sizeof(key), "pool/%u/m/%u", q->pool->id, q->rank);
+        remove_key(q->pool->ctx, key, rsp->value, rsp->value_len);
+    }
+    mf_pool_put(q->pool);
+    mf_free(q);
+}
+
+static void remove_zombie(struct mf_pool *pool, uint32_t rank, uint64_t incarnation)
+{
+    char key[64];
+    mf_log(pool->ctx->env->log, MF_LOG_WARN, AREA,
+           "pool %u: rank %u is in the config store under a life that was declared dead: it is "
+           "removed there",
+           pool->id, rank);
+    snprintf(key, sizeof(key), "pool/%u/m/%u", pool->id, rank);
+    ask(pool, key, rank, incarnation, on_zombie_member);
+    snprintf(key, sizeof(key), "world/rank/%u", rank);
+    ask(pool, key, rank, incarnation, on_zombie);
 }
 
 static void pool_peer_dead(struct mf_pool *pool, uint32_t rank, uint64_t incarnation,

@@ -64,8 +64,8 @@ static int check_life(struct mf_pool *pool, const struct mf_segment_desc *desc)
     mf_mutex_lock(&pool->lock);
     const struct mf_member *member = &pool->members.v[desc->owner];
     bool same = member->record.identity.incarnation == desc->incarnation;
-    bool wrong =
-        (member->state == MF_MEMBER_JOINED && !same) || (member->state == MF_MEMBER_DEAD && same);
+    bool wrong = (member->state == MF_MEMBER_JOINED && !same) ||
+                 mf_members_is_dead(&pool->members, desc->owner, desc->incarnation);
     mf_mutex_unlock(&pool->lock);
     return wrong ? mf_err(SMEM_NOT_CONNECTED,
                           "rank %u announces a segment in pool %u, but the rank is another process "

@@ -256,14 +256,19 @@ int mf_pool_join(struct mf_pool *pool)
 static int leave(struct mf_pool *pool, bool last, uint64_t deadline_ns)
 {
     bool in_use;
+    struct mf_err_rec saved;
     atomic_store(&pool->state, MF_POOL_LEAVING);
     int rc = undo_join(pool, deadline_ns, &in_use);
     if (in_use) {
         return rc;
     }
+    mf_err_save(&saved);
     int renewed = mf_pool_memory_renew(pool, last);
     mf_ctx_memory(pool->ctx, renewed);
     atomic_store(&pool->state, MF_POOL_CREATED);
+    if (rc != SMEM_OK) {
+        mf_err_restore(&saved); /* not what was met on the way */
+    }
     return rc != SMEM_OK ? rc : renewed;
 }
 

@@ -5,6 +5,7 @@
 // holds a rank is seen by all that would lay down another size.
 #include "core/world.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -110,6 +111,23 @@ typedef int (*claim_fn)(struct mf_store *store, const char *prefix, uint32_t wor
                         uint32_t want, const void *record, size_t record_len, uint64_t deadline_ns,
                         uint32_t *rank, void **other, size_t *other_len);
 
+/* The answer to this process's own claim was lost: it says so again, so that its client knows the
+ * key as one of its own. */
+static int claim_again(struct mf_store *store, uint32_t want, const void *record, size_t len,
+                       uint64_t deadline_ns, uint32_t *rank)
+{
+    char key[32];
+    bool swapped = false;
+    snprintf(key, sizeof(key), "world/rank/%u", want);
+    int rc = mf_store_cas(store, key, record, len, record, len, MF_STORE_EPHEMERAL, deadline_ns,
+                          &swapped, NULL, NULL);
+    if (rc == SMEM_OK && !swapped) {
+        rc = mf_err(SMEM_NOT_CONNECTED, "rank %u was claimed and lost again: try again", want);
+    }
+    *rank = rc == SMEM_OK ? want : *rank;
+    return rc;
+}
+
 static int claim(struct mf_store *store, claim_fn how, const struct mf_world_want *want,
                  uint64_t deadline_ns, uint32_t *rank)
 {
@@ -118,9 +136,13 @@ static int claim(struct mf_store *store, claim_fn how, const struct mf_world_wan
     size_t other_len = 0;
     struct mf_rec_identity identity = want->identity, holder;
     identity.world_size = want->size;
-    int rc = how(store, "world/", want->size, want->rank, buf, mf_rec_put_identity(buf, &identity),
-                 deadline_ns, rank, &other, &other_len);
-    if (rc == SMEM_DUPLICATED && mf_rec_get_identity(other, other_len, &holder) == SMEM_OK) {
+    size_t len = mf_rec_put_identity(buf, &identity);
+    int rc = how(store, "world/", want->size, want->rank, buf, len, deadline_ns, rank, &other,
+                 &other_len);
+    bool held = rc == SMEM_DUPLICATED && mf_rec_get_identity(other, other_len, &holder) == SMEM_OK;
+    if (held && holder.incarnation == identity.incarnation) {
+        rc = claim_again(store, want->rank, buf, len, deadline_ns, rank);
+    } else if (held) {
         rc = mf_err(
             SMEM_DUPLICATED,
             "rank %u is held by process %u%s, which is alive: give each process a rank of its "

@@ -34,6 +34,7 @@ struct mf_server_conn {
     struct mf_outq out;
     bool events_open; /* the last frame of `out` is EVENTS and nothing of it was sent */
     uint64_t heard_ns;
+    bool forgiven; /* was given more time since it was heard */
     char peer[80];
 
     bool session;  /* alive: the fields below count, and session_node is in the tree */
@@ -56,10 +57,11 @@ struct mf_server_conn {
 struct mf_server_sm {
     struct mf_server_sm_cfg cfg;
     uint64_t boot_id, boot_ns;
-    uint64_t next_ns;       /* not later than the earliest expiry */
-    uint64_t recover_until; /* newcomers' claims wait until then */
-    bool reopened;          /* somebody from before a restart has shown up */
-    uint64_t late_until;    /* this thread did not run for a while, a moment before; 0: it did */
+    uint64_t next_ns;            /* not later than the earliest expiry */
+    uint64_t recover_until;      /* newcomers' claims wait until then */
+    bool reopened;               /* somebody from before a restart has shown up */
+    uint64_t ran_ns;             /* when this machine was called last */
+    uint64_t gap_ns, gap_end_ns; /* the longest time of late in which it was not */
     struct mf_kv kv;
     struct mf_tree sessions;              /* by session id */
     struct mf_tree watched;               /* distinct prefixes */

@@ -17,8 +17,10 @@
 
 #define SESSION_MS_MIN 10u
 #define SESSION_MS_MAX 3600000u
-/* A tick that comes later than this finds that this thread, not a client, was silent. */
-#define LATE_NS (200 * MF_NS_PER_MS)
+/* A tick that comes later than this finds that this thread did not run, and that what clients have
+ * said may not have been read yet; they get so much more time, once. */
+#define LATE_NS    (5 * MF_NS_PER_MS)
+#define FORGIVE_NS (500 * MF_NS_PER_MS)
 /* How long a session that has moved may stay away: another store may be this one under another
  * address, and ranks do not move all at once. */
 #define AWAY_MS 30000u
@@ -46,6 +48,7 @@ int mf_server_sm_create(const struct mf_server_sm_cfg *cfg, uint64_t now_ns,
     sm->cfg = *cfg;
     sm->boot_id = mf_random_u64(cfg->env);
     sm->boot_ns = now_ns;
+    sm->ran_ns = now_ns;
     sm->recover_until = now_ns + cfg->settle_ms * MF_NS_PER_MS;
     sm->next_ns = cfg->settle_ms > 0 ? sm->recover_until : UINT64_MAX;
     mf_kv_init(&sm->kv, mf_random_u64(cfg->env), cfg->keys_max, cfg->bytes_max);
@@ -479,15 +482,29 @@ static bool on_frame(void *arg, uint8_t type, const uint8_t *body, size_t len)
     return conn->state == CONN_OPEN;
 }
 
+/* The machine is called: for how long was it not? */
+static void note_run(struct mf_server_sm *sm, uint64_t now_ns)
+{
+    uint64_t gap = now_ns - sm->ran_ns;
+    sm->ran_ns = now_ns;
+    if (gap >= sm->gap_ns || now_ns - sm->gap_end_ns >= LATE_AFTER_NS) {
+        sm->gap_ns = gap;
+        sm->gap_end_ns = now_ns;
+    }
+}
+
 void mf_server_sm_bytes(struct mf_server_sm *sm, uint64_t now_ns, struct mf_server_conn *conn,
                         const void *data, size_t len)
 {
     struct feed_arg feed = {.conn = conn, .now_ns = now_ns};
+    note_run(sm, now_ns);
     sm->bytes_in += len;
     if (conn->state != CONN_HELLO && conn->state != CONN_OPEN)
         return;
-    if (conn->state == CONN_OPEN)
+    if (conn->state == CONN_OPEN) {
         conn->heard_ns = now_ns;
+        conn->forgiven = false;
+    }
     mark_asked(conn);
     int rc = mf_framer_feed(&conn->in, data, len, on_frame, &feed);
     if (rc == SMEM_INVALID_PARAM && conn->state != CONN_CUT) {
@@ -505,6 +522,7 @@ int mf_server_sm_open(struct mf_server_sm *sm, uint64_t now_ns, const char *peer
                       struct mf_server_conn **out)
 {
     *out = NULL;
+    note_run(sm, now_ns);
     if (sm->conn_count >= sm->cfg.conns_max)
         return mf_err(SMEM_NO_RESOURCES, "client %s refused: %u connections are open, the limit",
                       peer, sm->conn_count);
@@ -527,19 +545,22 @@ int mf_server_sm_open(struct mf_server_sm *sm, uint64_t now_ns, const char *peer
     return SMEM_OK;
 }
 
-/* Has this thread not run for a while, just before now? Nobody could be heard then. */
-static bool is_late(struct mf_server_sm *sm, uint64_t now_ns)
+/* A client that lives is heard more often than twice in its time. Was nobody heard for as long,
+ * just before now? Then this thread did not run, and the client may have given up waiting for it.
+ */
+static bool gave_up(const struct mf_server_conn *conn, uint64_t now_ns)
 {
-    if (now_ns >= sm->next_ns && now_ns - sm->next_ns >= LATE_NS)
-        sm->late_until = now_ns + LATE_AFTER_NS;
-    return now_ns < sm->late_until;
+    const struct mf_server_sm *sm = conn->sm;
+    return now_ns - sm->gap_end_ns < LATE_AFTER_NS &&
+           sm->gap_ns >= conn->session_ms * MF_NS_PER_MS / 2;
 }
 
 void mf_server_sm_closed(struct mf_server_sm *sm, uint64_t now_ns, struct mf_server_conn *conn)
 {
+    note_run(sm, now_ns);
     unready(conn);
     sm->conn_count--;
-    if (conn->state == CONN_OPEN && conn->session && !conn->moved && is_late(sm, now_ns)) {
+    if (conn->state == CONN_OPEN && conn->session && !conn->moved && gave_up(conn, now_ns)) {
         mf_srv_watch_drop_all(conn);
         mf_srv_wait_drop_all(conn);
         conn->moved = true;
@@ -578,22 +599,25 @@ static void expire(struct mf_server_conn *conn)
     mf_srv_expel(conn, text);
 }
 
-/* This thread did not run for a while: nobody could be heard, so nobody was silent. Each session
- * has half of its time from now on, which is more than the time between two heartbeats. */
+/* This thread did not run for a while: nobody could be heard, so nobody was silent. What was said
+ * meanwhile is read in the next turns. */
 static void forgive(struct mf_server_sm *sm, uint64_t now_ns)
 {
-    bool overdue = now_ns - sm->next_ns >= LATE_NS;
-    if (!is_late(sm, now_ns) || !overdue)
+    if (now_ns - sm->next_ns < LATE_NS)
         return;
     for (struct mf_server_conn *conn = sm->conns; conn != NULL; conn = conn->next) {
-        uint64_t grace = conn->session_ms * MF_NS_PER_MS / 2;
-        if (conn->state == CONN_OPEN && expiry_ns(conn) < now_ns + grace)
-            conn->heard_ns = now_ns - grace;
+        uint64_t whole = conn->session_ms * MF_NS_PER_MS;
+        uint64_t grace = whole / 2 < FORGIVE_NS ? whole / 2 : FORGIVE_NS;
+        if (conn->state == CONN_OPEN && !conn->forgiven && expiry_ns(conn) < now_ns + grace) {
+            conn->heard_ns = now_ns + grace - whole;
+            conn->forgiven = true;
+        }
     }
 }
 
 void mf_server_sm_tick(struct mf_server_sm *sm, uint64_t now_ns)
 {
+    note_run(sm, now_ns);
     if (now_ns < sm->next_ns)
         return;
     forgive(sm, now_ns);

@@ -471,7 +471,7 @@ static int resolve_ranks(const struct builder *b, uint64_t deadline_ns)
         uint32_t rank = plan->ask[plan->asked_count++];
         bool again = plan->resolved[rank] == MF_PLAN_ASK_AGAIN;
         int rc = space->resolve(space->arg, rank, deadline_ns);
-        if (rc == MF_XCOPY_LATER) {
+        if (rc == MF_XCOPY_LATER || rc == SMEM_NOT_STARTED) {
             return rc;
         }
         plan->resolved[rank] = rc == SMEM_OK && again ? MF_PLAN_CONFIRMED : rc;

@@ -32,8 +32,9 @@ struct mf_xcopy_space {
     /** Bring the segments of a rank that the table does not have. SMEM_OK: look again. Else the
      * sentence says why the rank's memory cannot be reached (not joined, left, died, other host).
      * May block until the deadline, and may leave the thread's quiesce section and enter it again:
-     * no pointer to a segment is kept over the call. MF_XCOPY_LATER: there is no time for it; that
-     * is then what the copy or the whole batch comes to, and nothing of it has moved. */
+     * no pointer to a segment is kept over the call. MF_XCOPY_LATER: there is no time for it;
+     * SMEM_NOT_STARTED: this rank has left meanwhile. That is then what the copy or the whole batch
+     * comes to, and nothing of it has moved. */
     int (*resolve)(void *arg, uint32_t rank, uint64_t deadline_ns);
     void *arg;
 };

@@ -415,10 +415,12 @@ static void judge_success(struct oracle_part *part, const char *what)
 static void judge_read(struct oracle_part *part, const char *what)
 {
     const struct slot *slot = slot_at(part->src.pool, part->src.rank);
+    /* A rank that has left has fresh memory there, to itself. */
+    bool own = part->src.rank == part->rank && !slot->live;
     bool later = slot->tenure != part->src_tenure;
     for (uint32_t i = 0; i < part->words; i++) {
         uint64_t value = part->local[i];
-        if (may_be(&part->old[i], value) ||
+        if (may_be(&part->old[i], value) || (own && value == 0) ||
             (later && (value == 0 || may_be(word_at(&part->src, i), value)))) {
             continue;
         }
@@ -630,6 +632,16 @@ void seen_land(const struct seen_land *land)
 
 /* ---- segments ---- */
 
+/* Has anybody declared the life dead? */
+static bool is_refused(uint64_t incarnation)
+{
+    const struct gate *gate = all.gates[incarnation % BUCKETS];
+    while (gate != NULL && gate->refused != incarnation) {
+        gate = gate->next;
+    }
+    return gate != NULL;
+}
+
 void seen_publish(const struct mf_segment_desc *desc)
 {
     struct oracle_piece piece;
@@ -655,7 +667,7 @@ void seen_publish(const struct mf_segment_desc *desc)
         end_tenure(slot);
         slot->tenure = ++all.tenures;
         slot->live = true;
-        slot->condemned = false;
+        slot->condemned = is_refused(desc->incarnation);
         slot->died = false;
         slot->incarnation = desc->incarnation;
         slot->host = piece.host;
@@ -692,12 +704,13 @@ void seen_withdraw(const struct mf_segment_desc *desc, int rc)
 
 void seen_gate(uint64_t owner_incarnation, uint64_t refused_incarnation)
 {
+    bool known = is_refused(refused_incarnation);
     struct gate *gate = calloc(1, sizeof(*gate));
     MF_ASSERT(gate != NULL);
     *gate = (struct gate){owner_incarnation, refused_incarnation, sim_now(),
                           all.gates[refused_incarnation % BUCKETS]};
     all.gates[refused_incarnation % BUCKETS] = gate;
-    for (uint32_t i = 0; i < ORACLE_POOLS * all.ranks; i++) {
+    for (uint32_t i = 0; !known && i < ORACLE_POOLS * all.ranks; i++) {
         struct slot *slot = &all.slots[i];
         slot->condemned |= slot->live && slot->incarnation == refused_incarnation;
     }

@@ -15,7 +15,7 @@
 #define MONITOR_NS (250 * MS)
 #define START_MS   50u   /* within so long all processes are started */
 #define CALM_MS    3000u /* after a session's time without any fault, work ends */
-#define LOOK_STEPS 4096u /* between two looks at all memory */
+#define LOOK_STEPS 256u  /* for each rank, between two looks at all memory */
 
 struct world world;
 
@@ -162,6 +162,9 @@ static void watch(void *arg)
 {
     (void)arg;
     calls_watch();
+    for (uint32_t i = 0; world.struck && i < world.seat_count; i++) {
+        seat_note_starved(&world.seats[i]);
+    }
     sim_event_set(&world.monitor, sim_now() + MONITOR_NS);
 }
 
@@ -215,7 +218,7 @@ static bool go_on(void)
     } else {
         faults_strike();
     }
-    if (sim_steps() >= world.looked_steps + LOOK_STEPS) {
+    if (sim_steps() >= world.looked_steps + (uint64_t)LOOK_STEPS * world.ranks) {
         world.looked_steps = sim_steps();
         oracle_check_all();
     }

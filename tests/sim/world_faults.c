@@ -113,6 +113,7 @@ static void starve(const struct active *active)
     struct seat *seat = active->seat;
     if (seat->life != NULL) {
         uint32_t skip = (uint32_t)sim_below(40); /* compilers differ in the order of arguments */
+        active->seat->starved = true;
         sim_proc_starve(seat->proc, skip, 1 + (uint32_t)sim_below(6));
         if (sim_chance(1, 3)) {
             sim_memory_short(seat->proc, 1 + (uint32_t)sim_below(3));

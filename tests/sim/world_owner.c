@@ -26,12 +26,35 @@ static bool believes(const struct life *life)
     return life != NULL && life->seat->life == life && life->ctx != NULL && !life_is_expired(life);
 }
 
+void seat_note_starved(struct seat *seat)
+{
+    if (seat->life != NULL && sim_proc_starved(seat->proc) > 0 && seat->troubled_ns != NEVER) {
+        seat->troubled_ns = sim_now();
+    }
+}
+
+/* A store without memory for a client cuts it off. */
+static bool is_store_starved(void)
+{
+    struct seat *store = &world.seats[world.store_seat];
+    uint64_t late_ns = (world.session_ms + LATE_MS) * MS;
+    seat_note_starved(store);
+    return store->starved && store->troubled_ns != 0 &&
+           (store->troubled_ns == NEVER || sim_now() < store->troubled_ns + late_ns);
+}
+
 static bool is_excused(const struct life *life)
 {
+    seat_note_starved(life->seat);
+    if (is_store_starved()) {
+        return true;
+    }
     uint64_t troubled_ns = life->seat->troubled_ns;
     uint64_t late_ns = (world.session_ms + LATE_MS) * MS;
     return troubled_ns == NEVER || (troubled_ns != 0 && sim_now() < troubled_ns + late_ns);
 }
+
+static uint32_t grant_of(uint64_t incarnation);
 
 void owner_opened(struct life *life)
 {
@@ -39,6 +62,9 @@ void owner_opened(struct life *life)
     if (other != life && believes(other) && other->rank == life->rank && !is_excused(other)) {
         bool young = world.store_lives > 1 &&
                      sim_now() < world.store_started_ns + (world.session_ms + LATE_MS) * MS;
+        if (young && grant_of(life->incarnation) < grant_of(other->incarnation)) {
+            return; /* the younger one announces itself in a moment, and wins */
+        }
         sim_broken(young ? "newcomer-in-recovery" : "two-owners",
                    "rank %u is given to process %u while process %u has it, lives and can be heard",
                    life->rank, sim_proc_pid(life->proc), sim_proc_pid(other->proc));

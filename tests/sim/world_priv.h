@@ -90,6 +90,7 @@ struct seat {
     uint32_t slowest;     /* how many times slower than others it has been at worst */
     uint64_t troubled_ns; /* until when a fault excuses it; NEVER: still */
     bool done;
+    bool starved; /* allocations of it have been made to fail */
 };
 
 /** Whose a rank is, as the store said last. */
@@ -141,6 +142,8 @@ bool life_is_expired(const struct life *life);
 /** It has opened a context and believes from now on that the rank is its own; until it closes. */
 void owner_opened(struct life *life);
 void owner_closes(struct life *life);
+/** Allocations of it that have failed lately are a trouble, now. */
+void seat_note_starved(struct seat *seat);
 /** At a quiet time: nobody believes any more what is not so. */
 void owners_check(void);
 /** Has every seat but this one ended, or is away for good? */

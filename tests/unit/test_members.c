@@ -96,12 +96,21 @@ static const struct {
     {MF_MEMBER_LEFT, EXPIRES, MF_CHANGE_NOTHING, 0, MF_MEMBER_LEFT, 0},
     {MF_MEMBER_LEFT, DIES, MF_CHANGE_DEAD, 5, MF_MEMBER_DEAD, 0},
     {MF_MEMBER_LEFT, REVIVES, MF_CHANGE_UP, 0, MF_MEMBER_JOINED, 1},
-    {MF_MEMBER_DEAD, JOINS, MF_CHANGE_NOTHING, 0, MF_MEMBER_DEAD, 0},
+    {MF_MEMBER_DEAD, JOINS, MF_CHANGE_ZOMBIE, 5, MF_MEMBER_DEAD, 0},
     {MF_MEMBER_DEAD, LEAVES, MF_CHANGE_NOTHING, 0, MF_MEMBER_DEAD, 0},
     {MF_MEMBER_DEAD, EXPIRES, MF_CHANGE_NOTHING, 0, MF_MEMBER_DEAD, 0},
     {MF_MEMBER_DEAD, DIES, MF_CHANGE_NOTHING, 0, MF_MEMBER_DEAD, 0},
     {MF_MEMBER_DEAD, REVIVES, MF_CHANGE_UP, 0, MF_MEMBER_JOINED, 1},
 };
+
+/* As at first: nobody is known, and nobody is known to be dead. */
+static void forget_all(struct mf_members *members)
+{
+    mf_members_reset(members);
+    for (uint32_t r = 0; r < WORLD; r++) {
+        memset(members->v[r].dead, 0, sizeof(members->v[r].dead));
+    }
+}
 
 static void bring_to(struct mf_members *members, enum mf_member_state state)
 {
@@ -137,7 +146,7 @@ static void test_members__transitions_of_one_rank(void **state)
 {
     struct mf_members *members = *state;
     for (size_t i = 0; i < sizeof(TABLE) / sizeof(TABLE[0]); i++) {
-        mf_members_reset(members);
+        forget_all(members);
         bring_to(members, TABLE[i].from);
         struct mf_member_change change = happen(members, TABLE[i].event);
         if (change.kind != TABLE[i].change || members->v[1].state != TABLE[i].to ||
@@ -155,7 +164,7 @@ static void test_members_dead__reports_one_death_once(void **state)
 {
     struct mf_members *members = *state;
     for (enum mf_member_state from = MF_MEMBER_NONE; from <= MF_MEMBER_LEFT; from++) {
-        mf_members_reset(members);
+        forget_all(members);
         bring_to(members, from);
         assert_int_equal(die(members, 1, 5, 20).kind, MF_CHANGE_DEAD);
         assert_int_equal(die(members, 1, 5, 21).kind, MF_CHANGE_NOTHING);
@@ -291,12 +300,72 @@ static void test_members_sync__missing_ones_have_grace(void **state)
     assert_int_equal(mf_members_tick(members, 20 + GRACE - 1, GRACE, changes, &next), 0);
     assert_true(next == 20 + GRACE);
     assert_int_equal(mf_members_tick(members, 20 + GRACE, GRACE, changes, &next), 1);
-    assert_int_equal(changes[0].kind, MF_CHANGE_DEAD);
+    assert_int_equal(changes[0].kind, MF_CHANGE_MISSING);
     assert_int_equal(changes[0].rank, 2);
     assert_true(changes[0].incarnation == 6);
     assert_true(next == 0);
+    assert_int_equal(members->joined, 2); /* until somebody has found out */
+    mf_members_judge(members, 2, 6, MF_LIFE_ENDED, 200, changes);
+    assert_int_equal(changes[0].kind, MF_CHANGE_DEAD);
     assert_int_equal(members->joined, 1);
     assert_int_equal(mf_members_tick(members, 1000, GRACE, changes, &next), 0);
+}
+
+/* A life that was declared dead stays so: when others came after it, and when this rank left. */
+static void test_members_put__a_zombie_is_told(void **state)
+{
+    struct mf_members *members = *state;
+    put(members, 1, 5, 10);
+    die(members, 1, 5, 11);
+    assert_int_equal(put(members, 1, 6, 12).kind, MF_CHANGE_UP);
+    struct mf_member_change change = put(members, 1, 5, 13);
+    assert_int_equal(change.kind, MF_CHANGE_ZOMBIE);
+    assert_int_equal(change.incarnation, 5);
+    assert_int_equal(members->v[1].record.identity.incarnation, 6);
+    assert_int_equal(put(members, 1, 7, 14).kind, MF_CHANGE_REPLACED);
+    assert_int_equal(put(members, 1, 6, 15).kind, MF_CHANGE_ZOMBIE); /* it was replaced */
+    mf_members_reset(members);
+    assert_int_equal(put(members, 1, 5, 16).kind, MF_CHANGE_ZOMBIE);
+    assert_int_equal(put(members, 1, 7, 16).kind, MF_CHANGE_UP);
+    for (uint64_t life = 100; life < 100 + MF_DEAD_LIVES; life++) {
+        put(members, 1, life, 20);
+        del(members, 1, true, 21);
+    }
+    assert_true(mf_members_is_dead(members, 1, 100));
+    assert_false(mf_members_is_dead(members, 1, 5)); /* only the last ones */
+    assert_false(mf_members_is_dead(members, 1, 0));
+}
+
+/* Rank 1 left while the store was away; rank 2 comes back; of rank 3 nothing can be found out. */
+static void test_members_judge__only_for_who_is_still_missing(void **state)
+{
+    struct mf_members *members = *state;
+    struct mf_member_change changes[WORLD], change;
+    uint64_t next = 0;
+    for (uint32_t r = 1; r <= 3; r++) {
+        put(members, r, 5, 10);
+    }
+    mf_members_sync_begin(members);
+    put(members, SELF, ME, 20);
+    mf_members_sync_end(members, 20);
+    assert_int_equal(mf_members_tick(members, 20 + GRACE, GRACE, changes, &next), 3);
+    mf_members_judge(members, 1, 5, MF_LIFE_GOES_ON, 200, &change);
+    assert_int_equal(change.kind, MF_CHANGE_LEFT);
+    assert_int_equal(members->v[1].state, MF_MEMBER_LEFT);
+    assert_int_equal(put(members, 1, 5, 210).kind, MF_CHANGE_UP); /* and may come again */
+    put(members, 2, 5, 200);
+    mf_members_judge(members, 2, 5, MF_LIFE_ENDED, 210, &change);
+    assert_int_equal(change.kind, MF_CHANGE_NOTHING);
+    mf_members_judge(members, 3, 6, MF_LIFE_ENDED, 210, &change); /* another life */
+    assert_int_equal(change.kind, MF_CHANGE_NOTHING);
+    mf_members_judge(members, 3, 5, MF_LIFE_UNKNOWN, 210, &change);
+    assert_int_equal(change.kind, MF_CHANGE_NOTHING);
+    assert_int_equal(mf_members_tick(members, 211, GRACE, changes, &next), 0);
+    assert_true(next == 210 + GRACE);
+    assert_int_equal(mf_members_tick(members, 210 + GRACE, GRACE, changes, &next), 1);
+    assert_int_equal(changes[0].rank, 3);
+    mf_members_judge(members, WORLD, 5, MF_LIFE_ENDED, 210, &change);
+    assert_int_equal(change.kind, MF_CHANGE_NOTHING);
 }
 
 static void test_members_sync__named_late_is_no_death(void **state)
@@ -447,6 +516,28 @@ static void carry_out(struct model *model, struct mf_members *members,
     case MF_CHANGE_REVOKED:
         assert_int_equal(r, SELF);
         break;
+    case MF_CHANGE_MISSING:
+        assert_true(model->up[r] == change->incarnation);
+        break;
+    case MF_CHANGE_ZOMBIE:
+        assert_true(mf_members_is_dead(members, r, change->incarnation));
+        assert_true(model->up[r] != change->incarnation);
+        break;
+    }
+}
+
+/* What is found out of the lives in question. */
+static void judge_all(struct model *model, struct mf_members *members,
+                      const struct mf_member_change *changes, uint32_t count, uint64_t *seed,
+                      uint64_t now)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct mf_member_change found;
+        if (changes[i].kind == MF_CHANGE_MISSING) {
+            mf_members_judge(members, changes[i].rank, changes[i].incarnation,
+                             (enum mf_life)pick(seed, 3), now, &found);
+            carry_out(model, members, &found);
+        }
     }
 }
 
@@ -512,6 +603,7 @@ static void step(struct model *model, struct mf_members *members, uint64_t *seed
     for (uint32_t i = 0; i < count; i++) {
         carry_out(model, members, &changes[i]);
     }
+    judge_all(model, members, changes, count, seed, now);
 }
 
 static void test_members__random_events_keep_the_model(void **state)
@@ -520,7 +612,7 @@ static void test_members__random_events_keep_the_model(void **state)
     for (uint64_t seed = 1; seed <= 200; seed++) {
         struct model model = {{0}, {0}, {0}};
         uint64_t random = seed, now = 1;
-        mf_members_reset(members);
+        forget_all(members);
         for (uint32_t r = 0; r < WORLD; r++) {
             model.lives[r] = 1000 * WORLD + r;
         }
@@ -569,6 +661,8 @@ int main(void)
         in_pool(test_members__own_record_that_goes_revokes),
         in_pool(test_members__own_rank_of_another_process_revokes),
         in_pool(test_members_sync__missing_ones_have_grace),
+        in_pool(test_members_put__a_zombie_is_told),
+        in_pool(test_members_judge__only_for_who_is_still_missing),
         in_pool(test_members_sync__named_late_is_no_death),
         in_pool(test_members_sync__second_snapshot_does_not_prolong),
         in_pool(test_members_sync__nobody_dies_while_the_store_is_lost),

@@ -315,6 +315,50 @@ static void test_pool__rank_whose_record_is_removed_stops(void **state)
 
 /* ---- without the store --------------------------------------------------------------------- */
 
+/* Only the life that the config store names may bring memory for a rank. */
+static void test_pool_place__only_for_the_life_that_has_the_rank(void **state)
+{
+    struct rig *rig = *state;
+    struct mf_pool *pool;
+    mf_assert_ok(open_ctx(rig, 0, 0, 2, 5000));
+    mf_assert_ok(create(rig, 0, 1, &pool));
+    mf_assert_ok(mf_pool_join(pool));
+    struct mf_rec_member record = {.identity = {.incarnation = 77, .pid = 1}, .dram_bytes = BYTES};
+    memcpy(record.tag, pool->tags.own, sizeof(record.tag));
+    memcpy(record.tags, pool->tags.pair, sizeof(record.tags));
+    record.tag_count = pool->tags.count;
+    struct mf_member_change change;
+    uint8_t buf[MF_RECORD_MAX];
+    uint64_t host = 0;
+    struct mf_segment_desc desc = {
+        .gva = mf_layout_slot(&pool->table.layout, MF_KIND_DRAM, 1).v,
+        .size = BYTES,
+        .epoch = 1,
+        .incarnation = 78,
+        .pool = 1,
+        .owner = 1,
+        .kind = MF_KIND_DRAM,
+    };
+    mf_assert_ok(mf_pool_place(pool, &desc, &host)); /* nothing is known of the rank yet */
+    mf_mutex_lock(&pool->lock);
+    mf_assert_ok(
+        mf_members_put(&pool->members, 1, buf, mf_rec_put_member(buf, &record), 1, &change));
+    mf_mutex_unlock(&pool->lock);
+    mf_assert_rc(mf_pool_place(pool, &desc, &host), SMEM_NOT_CONNECTED);
+    mf_assert_err_has("another process");
+    desc.incarnation = 77;
+    mf_assert_ok(mf_pool_place(pool, &desc, &host));
+    assert_int_equal(host, desc.gva);
+    mf_mutex_lock(&pool->lock);
+    mf_members_dead(&pool->members, 1, 77, "killed", 2, &change);
+    mf_mutex_unlock(&pool->lock);
+    mf_assert_rc(mf_pool_place(pool, &desc, &host), SMEM_NOT_CONNECTED);
+    desc.incarnation = 79; /* its next life comes before its record */
+    mf_assert_ok(mf_pool_place(pool, &desc, &host));
+    mf_assert_ok(mf_pool_destroy(pool));
+    close_ctx(rig, 0);
+}
+
 static void test_pool__goes_on_without_the_store(void **state)
 {
     struct rig *rig = *state;
@@ -353,6 +397,7 @@ int main(void)
         with_rig(test_pool_destroy__gives_the_addresses_back),
         with_rig(test_pool_create__fails_whole),
         with_rig(test_pool__rank_whose_record_is_removed_stops),
+        with_rig(test_pool_place__only_for_the_life_that_has_the_rank),
         with_rig(test_pool__goes_on_without_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -455,7 +455,9 @@ static void test_server_sm__forgives_connections_that_ended_while_it_did_not_run
     open_session(w, 3, 10, boot);
     tick_at(w, begin + 5900 * MS);
     simple(w, 3, MF_SMSG_HEARTBEAT, 0);
-    tick_at(w, begin + 6600 * MS);
+    tick_at(w, begin + 6300 * MS);
+    simple(w, 3, MF_SMSG_HEARTBEAT, 0);
+    tick_at(w, begin + 6700 * MS);
     mf_server_sm_closed(w->sm, w->rig.now, w->peers[3].conn);
     w->peers[3].conn = NULL;
     assert_stored(w, "m/0", NULL);

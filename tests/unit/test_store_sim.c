@@ -354,7 +354,8 @@ static void on_done(void *arg, const struct mf_store_rsp *rsp)
         wrong(sim, "counting: error %d: %s", rsp->rc, rsp->msg);
     if (req.kind == 0 && (rsp->rc == SMEM_OK || rsp->rc == SMEM_NOT_EXIST) && !req.client->expired)
         swap_counter(req.client, req.counter, rsp);
-    /* A claim that broke off may have been executed: the next one finds the key, and is no grant. */
+    /* A claim that broke off may have been executed: the next one finds the key, and is no grant.
+     */
     if (req.kind == 3 && rsp->rc == SMEM_OK && rsp->swapped &&
         req.session_id == req.client->session_id)
         req.client->mine = req.session_id;

@@ -181,6 +181,27 @@ static void *close_later(void *arg)
     return NULL;
 }
 
+/* It got the rank, and never the answer. */
+static void test_world_enter__whose_answer_was_lost_finds_its_own_claim(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t id = 0;
+    uint32_t rank = UINT32_MAX;
+    struct mf_world_want want = {.rank = 2, .size = 4, .id = 77, .identity = {.incarnation = 5}};
+    struct mf_rec_identity record = want.identity;
+    uint8_t buf[MF_RECORD_MAX];
+    record.world_size = want.size;
+    mf_assert_ok(mf_store_set(rig->client[0], "world/rank/2", buf,
+                              mf_rec_put_identity(buf, &record), MF_STORE_EPHEMERAL,
+                              mf_deadline_ns(&rig->env, 1000)));
+    mf_assert_ok(
+        mf_world_enter(rig->client[0], &want, mf_deadline_ns(&rig->env, 1000), &rank, &id));
+    assert_int_equal(rank, 2);
+    want.identity.incarnation = 6; /* another process is told who has it */
+    mf_assert_rc(mf_world_enter(rig->client[1], &want, mf_deadline_ns(&rig->env, 50), &rank, &id),
+                 SMEM_DUPLICATED);
+}
+
 static void test_world_enter__waits_for_the_holders_end(void **state)
 {
     struct rig *rig = *state;
@@ -313,6 +334,7 @@ int main(void)
         T(test_world_enter__another_size_is_refused_while_somebody_is_there),
         T(test_world_enter__a_world_that_is_left_gets_another_size),
         T(test_world_enter__names_who_holds_the_rank),
+        T(test_world_enter__whose_answer_was_lost_finds_its_own_claim),
         T(test_world_enter__waits_for_the_holders_end),
         T(test_world_enter__what_cannot_be_read_is_refused),
         T(test_world_enter__many_give_a_new_size_together),
