@@ -202,14 +202,16 @@ uint32_t mf_members_tick(struct mf_members *members, uint64_t now_ns, uint64_t g
         if (m->missing_ns == 0 || members->lost) {
             continue;
         }
-        if (now_ns - m->missing_ns >= grace_ns) {
+        /* This rank's client sets its keys again before it watches: what is not there was removed.
+         */
+        if (r == members->self || now_ns - m->missing_ns >= grace_ns) {
             m->missing_ns = 0;
             changes[count] = (struct mf_member_change){
                 .kind = MF_CHANGE_MISSING,
                 .rank = r,
                 .incarnation = m->record.identity.incarnation,
             };
-            if (r == members->self) { /* its own session tells it */
+            if (r == members->self) {
                 mf_members_delete(members, r, true, now_ns, &changes[count]);
             }
             count++;

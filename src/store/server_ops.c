@@ -167,6 +167,17 @@ static void drop(struct mf_server_sm *sm, struct mf_kv_entry *entry)
     mf_kv_remove(&sm->kv, entry);
 }
 
+/* Whoever removes a key that lives with another session takes that one for dead: it is told so, and
+ * all else that it has goes with it. */
+static void take_away(struct mf_server_conn *conn, struct mf_kv_entry *entry)
+{
+    if (entry->owner == NULL || entry->owner == &conn->owner)
+        drop(conn->sm, entry);
+    else
+        mf_srv_expel(mf_srv_conn_of(entry->owner),
+                     "another session has removed one of its keys: it was declared dead");
+}
+
 static int op_cas(struct mf_server_conn *conn, const struct mf_smsg_request *req)
 {
     struct mf_kv_entry *entry = find(conn, req);
@@ -183,7 +194,7 @@ static int op_cas(struct mf_server_conn *conn, const struct mf_smsg_request *req
         }
     } else if (req->value == NULL) {
         if (entry != NULL)
-            drop(conn->sm, entry);
+            take_away(conn, entry);
     } else {
         int rc = put(conn, req, owner_for(conn, req), &entry);
         if (rc != SMEM_OK)
@@ -199,7 +210,7 @@ static int op_remove(struct mf_server_conn *conn, const struct mf_smsg_request *
     struct mf_kv_entry *entry = find(conn, req);
     if (entry == NULL)
         return mf_err(SMEM_NOT_EXIST, "no such key");
-    drop(conn->sm, entry);
+    take_away(conn, entry);
     reply(conn, &(struct mf_smsg_reply){.id = req->id});
     return SMEM_OK;
 }

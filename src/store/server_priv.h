@@ -58,7 +58,8 @@ struct mf_server_sm {
     struct mf_server_sm_cfg cfg;
     uint64_t boot_id, boot_ns;
     uint64_t next_ns;            /* not later than the earliest expiry */
-    uint64_t recover_until;      /* newcomers' claims wait until then */
+    bool recovering;             /* newcomers' claims wait ... */
+    uint64_t recover_until;      /* ... until a tick comes then */
     bool reopened;               /* somebody from before a restart has shown up */
     uint64_t ran_ns;             /* when this machine was called last */
     uint64_t gap_ns, gap_end_ns; /* the longest time of late in which it was not */

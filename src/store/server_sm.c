@@ -27,6 +27,8 @@
 /* After this thread did not run for a while: how long connections that close may be those of
  * clients that gave up waiting for it, and are about to come back. */
 #define LATE_AFTER_NS MF_NS_PER_S
+/* The end of a recovery that is so late was not late by load. */
+#define STOPPED_NS (100 * MF_NS_PER_MS)
 
 void mf_server_sm_cfg_init(struct mf_server_sm_cfg *cfg, const struct mf_env *env)
 {
@@ -49,6 +51,7 @@ int mf_server_sm_create(const struct mf_server_sm_cfg *cfg, uint64_t now_ns,
     sm->boot_id = mf_random_u64(cfg->env);
     sm->boot_ns = now_ns;
     sm->ran_ns = now_ns;
+    sm->recovering = cfg->settle_ms > 0;
     sm->recover_until = now_ns + cfg->settle_ms * MF_NS_PER_MS;
     sm->next_ns = cfg->settle_ms > 0 ? sm->recover_until : UINT64_MAX;
     mf_kv_init(&sm->kv, mf_random_u64(cfg->env), cfg->keys_max, cfg->bytes_max);
@@ -248,7 +251,8 @@ enum mf_conn_want mf_server_conn_want(const struct mf_server_conn *conn)
 
 bool mf_server_sm_recovering(const struct mf_server_sm *sm, uint64_t now_ns)
 {
-    return now_ns < sm->recover_until;
+    (void)now_ns; /* it is over when a tick says so, which knows whether this thread ran at all */
+    return sm->recovering;
 }
 
 static uint64_t expiry_ns(const struct mf_server_conn *conn)
@@ -366,7 +370,7 @@ static bool may_recover(const struct mf_server_sm *sm, const struct mf_smsg_hell
                         uint64_t now_ns)
 {
     uint32_t ms = hello->session_ms > sm->cfg.settle_ms ? hello->session_ms : sm->cfg.settle_ms;
-    return now_ns < sm->boot_ns + ms * MF_NS_PER_MS;
+    return sm->recovering || now_ns < sm->boot_ns + ms * MF_NS_PER_MS;
 }
 
 static void on_hello(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t *body, size_t len)
@@ -394,6 +398,7 @@ static void on_hello(struct mf_server_conn *conn, uint64_t now_ns, const uint8_t
     mf_tree_insert(&sm->sessions, &conn->session_node);
     if (conn->reopened && other == NULL && !sm->reopened && may_recover(sm, &hello, now_ns)) {
         sm->reopened = true;
+        sm->recovering = true;
         sm->recover_until = now_ns + hello.session_ms * MF_NS_PER_MS;
         due(sm, sm->recover_until);
         mf_log(sm->cfg.env->log, MF_LOG_WARN, "store",
@@ -615,6 +620,17 @@ static void forgive(struct mf_server_sm *sm, uint64_t now_ns)
     }
 }
 
+/* Nobody could come back while this thread did not run: they get a little longer then. */
+static void end_recovery(struct mf_server_sm *sm, uint64_t now_ns)
+{
+    if (!sm->recovering || now_ns < sm->recover_until)
+        return;
+    if (now_ns - sm->recover_until >= STOPPED_NS)
+        sm->recover_until = now_ns + LATE_AFTER_NS;
+    else
+        sm->recovering = false;
+}
+
 void mf_server_sm_tick(struct mf_server_sm *sm, uint64_t now_ns)
 {
     note_run(sm, now_ns);
@@ -637,7 +653,8 @@ void mf_server_sm_tick(struct mf_server_sm *sm, uint64_t now_ns)
         if (conn->state != CONN_CUT)
             due(sm, expiry_ns(conn));
     }
-    if (mf_server_sm_recovering(sm, now_ns))
+    end_recovery(sm, now_ns);
+    if (sm->recovering)
         due(sm, sm->recover_until);
     else
         mf_srv_wait_release_held(sm, now_ns);

@@ -178,6 +178,11 @@ static void set(struct world *w, int p, const char *key, const char *value, uint
                                       .value_len = strlen(value)});
 }
 
+static void remove_key(struct world *w, int p, const char *key)
+{
+    request(w, p, &(struct mf_smsg_request){.id = 2, .op = MF_STORE_REMOVE, .key = key});
+}
+
 static void claim(struct world *w, int p, uint32_t id, const char *key, const char *value)
 {
     request(w, p,
@@ -313,6 +318,27 @@ static void test_server_sm__close_message_is_not_a_break(void **state)
     assert_true(mf_rd_done(&rd));
 }
 
+/* Who takes a key away that lives with a session has declared it dead. */
+static void test_server_sm__a_session_whose_key_is_removed_is_told(void **state)
+{
+    struct world *w = *state;
+    open_session(w, 0, 10, 0);
+    open_session(w, 1, 11, 0);
+    set(w, 0, "m/0", "x", MF_STORE_EPHEMERAL);
+    set(w, 0, "m/1", "x", MF_STORE_EPHEMERAL);
+    set(w, 0, "plain", "x", 0);
+    remove_key(w, 1, "plain"); /* nobody's */
+    remove_key(w, 0, "m/1");   /* its own */
+    drain(w);
+    assert_false(w->peers[0].closed);
+    remove_key(w, 1, "m/0");
+    drain(w);
+    assert_stored(w, "m/0", NULL);
+    assert_true(w->peers[0].closed);
+    assert_true(w->broken == 10);
+    assert_false(w->peers[1].closed);
+}
+
 static void test_server_sm__refuses_a_second_connection_of_a_live_session(void **state)
 {
     struct world *w = *state;
@@ -402,6 +428,32 @@ static void test_server_sm__settles_no_longer_than_it_has_to(void **state)
     assert_false(mf_server_sm_recovering(w->sm, w->rig.now));
     open_session(w, 1, 11, 4711); /* it comes late: newcomers wait from now on */
     assert_true(mf_server_sm_recovering(w->sm, w->rig.now));
+}
+
+/* The time in which a store is stopped is none in which anybody could have come back. */
+static void test_server_sm__a_stopped_store_is_not_done_recovering(void **state)
+{
+    struct world *w = *state;
+    uint64_t begin = w->rig.now;
+    open_session(w, 1, 11, 4711);
+    open_session(w, 0, 10, 0);
+    claim(w, 0, 5, "m/0", "new");
+    w->rig.now = begin + 5000 * MS;
+    claim(w, 0, 6, "m/1", "new"); /* read before the tick comes */
+    mf_server_sm_tick(w->sm, w->rig.now);
+    assert_true(mf_server_sm_recovering(w->sm, w->rig.now));
+    assert_stored(w, "m/0", NULL);
+    open_session(w, 2, 12, 4711);
+    announce(w, 2, 7, "m/0", "old", 40);
+    for (uint64_t ms = 5400; ms <= 6200; ms += 400) {
+        simple(w, 0, MF_SMSG_HEARTBEAT, 0);
+        simple(w, 2, MF_SMSG_HEARTBEAT, 0);
+        tick_at(w, begin + ms * MS);
+    }
+    assert_false(mf_server_sm_recovering(w->sm, w->rig.now));
+    drain(w);
+    assert_stored(w, "m/0", "old");
+    assert_stored(w, "m/1", "new");
 }
 
 /* Those who are there have taken it for dead, and somebody else may have what it had. */
@@ -880,10 +932,12 @@ int main(void)
         T(test_server_sm__forgives_a_time_in_which_it_did_not_run),
         T(test_server_sm__closed_connection_ends_the_session),
         T(test_server_sm__close_message_is_not_a_break),
+        T(test_server_sm__a_session_whose_key_is_removed_is_told),
         T(test_server_sm__refuses_a_second_connection_of_a_live_session),
         T(test_server_sm__newcomers_wait_while_recovering),
         T(test_server_sm__settles_before_newcomers_get_ranks),
         T(test_server_sm__settles_no_longer_than_it_has_to),
+        T(test_server_sm__a_stopped_store_is_not_done_recovering),
         T(test_server_sm__who_comes_after_its_time_recovers_nothing),
         T(test_server_sm__forgives_connections_that_ended_while_it_did_not_run),
         T(test_server_sm__held_claim_is_executed_when_the_key_stays_free),
