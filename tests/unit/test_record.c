@@ -257,7 +257,10 @@ static void test_record_member__has_its_bytes(void **state)
     static const uint8_t want[] = {3, 0,  4, 0, 1, 0, 0,   0,   0, 0,   0,   0, 2, 0, 0, 0, 3, 0,
                                    0, 0,  7, 0, 0, 0, 0,   0,   0, 0,   8,   0, 0, 0, 0, 0, 0, 0,
                                    1, 32, 0, 0, 0, 2, 'a', 'b', 2, 't', 'a', 1, 4, 0, 1, 0, 1, 'u'};
-    struct mf_rec_member rec = {.identity = {1, 2, 3}, .hbm_bytes = 7, .dram_bytes = 8, .count = 1};
+    struct mf_rec_member rec = {.identity = {.incarnation = 1, .pid = 2, .host_hint = 3},
+                                .hbm_bytes = 7,
+                                .dram_bytes = 8,
+                                .count = 1};
     uint8_t buf[MF_RECORD_MAX];
     (void)state;
     rec.endpoint[0].data_ops = 32;
