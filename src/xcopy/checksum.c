@@ -38,6 +38,20 @@ static inline void fetch_for_write(const uint8_t *p, size_t size)
     }
 }
 
+/* At most 8 bytes; what is aligned and fits a register by one load. */
+static void load_once(uint64_t *word, const void *src, size_t size)
+{
+    bool aligned = ((uintptr_t)src & (size - 1)) == 0;
+    if (aligned && size == 8) {
+        *word = __atomic_load_n((const uint64_t *)src, __ATOMIC_RELAXED);
+    } else if (aligned && size == 4) {
+        uint32_t half = __atomic_load_n((const uint32_t *)src, __ATOMIC_RELAXED);
+        memcpy(word, &half, sizeof(half));
+    } else {
+        memcpy(word, src, size);
+    }
+}
+
 bool mf_checksum_copy(void *copier, void *dst, const void *src, size_t size,
                       struct mf_checksum_bad *bad)
 {
@@ -46,7 +60,7 @@ bool mf_checksum_copy(void *copier, void *dst, const void *src, size_t size,
     uint64_t word = 0;
     bool good = true;
     if (size <= sizeof(word)) { /* a word may be written while it is read: it is read once */
-        memcpy(&word, src, size);
+        load_once(&word, src, size);
         from = (const uint8_t *)&word;
     }
     for (size_t at = 0; at < size;) {
